@@ -1,0 +1,251 @@
+"""The pinned list of CT logs (log list v3 schema), as values. PURE: octets in, a `LogList` or `LogListError` out.
+
+A list is trusted input only as far as it can be checked: each id must be the hash of its key, each key of a kind that
+RFC 6962 s2.1.4 allows, each id there once, and no log of the deny set may be offered as one that counts. A list that
+fails any of these does not load at all: a list that is half right is a list that somebody changed.
+"""
+
+import base64
+import binascii
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from stubresolver.ct.sct import LogKey
+from stubresolver.errors import LogListError
+
+# Logs that never count, whatever a list says. The two mimics have published private keys (Chromium's CT repository,
+# 3p_libraries.md): with them anyone can sign SCTs. The other two are placeholders without a log behind them.
+DENIED_LOGS: Mapping[bytes, str] = {
+    base64.b64decode("9EGV1vAOLbVUNcrdV3iS5T4VrUFwWPh44U/2uRh0FYk="): "mimic log 1: its private key is published",
+    base64.b64decode("si9+3rWvav5QPeBAgbLXTBJThJL+3yyypSZQPO9TztI="): "mimic log 2: its private key is published",
+    base64.b64decode("LtakTeuPDIZGZ3acTt0EH4QjZ1X6OqymNNCTXfzVmnA="): "placeholder log, not real",
+    base64.b64decode("0vxlL6X5tzi4N1X6XrFfC0UlP06Po7m2T9TeVmLRhwg="): "placeholder log, not real",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LogState(enum.StrEnum):
+    """A log's place in its life (log list v3), in order."""
+
+    PENDING = "pending"
+    QUALIFIED = "qualified"
+    USABLE = "usable"
+    READONLY = "readonly"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+
+
+CURRENT_STATES = frozenset({LogState.QUALIFIED, LogState.USABLE, LogState.READONLY})  # Chrome's ct_policy.md
+
+
+class LogKind(enum.StrEnum):
+    """Which API the log speaks; its SCTs are alike."""
+
+    RFC6962 = "rfc6962"
+    STATIC_CT = "static-ct"  # c2sp.org/static-ct-api; "tiled" in the list's schema
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalInterval:
+    """The log takes certificates whose notAfter lies in [start, end)."""
+
+    start: datetime  # inclusive
+    end: datetime  # exclusive
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One log of the list."""
+
+    log_id: bytes  # SHA-256 of `key` in DER, RFC 6962 s3.2
+    key: LogKey = field(compare=False)  # the id stands for it
+    description: str
+    operator: str  # who runs it now
+    kind: LogKind
+    state: LogState
+    state_since: datetime | None
+    interval: TemporalInterval | None  # None: not limited
+    previous_operators: tuple[tuple[str, datetime], ...] = ()  # (name, until), oldest first
+
+    def operator_at(self, moment: datetime) -> str:
+        """Who ran the log at that time (Chrome's ct_policy.md: an SCT's operator is the one when it was signed)."""
+        return next((name for name, until in self.previous_operators if moment < until), self.operator)
+
+    def is_retired(self, now: datetime) -> bool:
+        """True if the log's retirement has taken effect: one that is only announced has not."""
+        return self.state is LogState.RETIRED and (self.state_since is None or self.state_since <= now)
+
+    def is_current(self, now: datetime) -> bool:
+        """True if the log counts as qualified, usable or readonly at `now`."""
+        return self.state in CURRENT_STATES or (self.state is LogState.RETIRED and not self.is_retired(now))
+
+
+@dataclass(frozen=True, slots=True)
+class LogList:
+    """A pinned list: logs by id, and which ids never count."""
+
+    version: str
+    timestamp: datetime
+    digest: str  # SHA-256 over the octets it was read from, hex
+    logs: Mapping[bytes, Log]
+    denied: Mapping[bytes, str]  # log id -> why
+
+    @classmethod
+    def parse(cls, octets: bytes, denied: Mapping[bytes, str] = DENIED_LOGS) -> "LogList":
+        """Read a list in the v3 schema (times as ISO 8601 text or as milliseconds); raises `LogListError`.
+
+        `denied` is for tests and the lab, which add to the compiled-in set.
+        """
+        try:
+            document = msgspec.json.decode(octets, type=_Document)
+        except msgspec.DecodeError as error:
+            raise LogListError(f"not a log list in the v3 schema: {error}") from None
+        logs: dict[bytes, Log] = {}
+        for log in _logs(document):
+            if log.log_id in logs:
+                raise LogListError(f"log {log.description!r} is listed twice: also as {logs[log.log_id].description!r}")
+            if log.log_id in denied and log.state not in {LogState.RETIRED, LogState.REJECTED}:
+                raise LogListError(
+                    f"the list offers {log.description!r} as {log.state}, which must never count "
+                    f"({denied[log.log_id]}); a list with such a log is not to be trusted"
+                )
+            logs[log.log_id] = log
+        if not any(log.state in CURRENT_STATES for log in logs.values()):
+            raise LogListError("the list has no qualified, usable or readonly log")
+        return cls(
+            version=document.version,
+            timestamp=_time(document.log_list_timestamp, "log_list_timestamp"),
+            digest=hashlib.sha256(octets).hexdigest(),
+            logs=logs,
+            denied=denied,
+        )
+
+
+class _State(msgspec.Struct):
+    """The value of one state: when it was entered."""
+
+    timestamp: str | int
+
+
+class _Interval(msgspec.Struct):
+    start_inclusive: str | int
+    end_exclusive: str | int
+
+
+class _PreviousOperator(msgspec.Struct):
+    name: str
+    end_time: str | int
+
+
+class _Log(msgspec.Struct):
+    """One log as the schema has it; fields that judge nothing (URLs, MMD) are not read here."""
+
+    log_id: str
+    key: str
+    state: dict[str, _State] = {}
+    description: str = ""
+    temporal_interval: _Interval | None = None
+    previous_operators: list[_PreviousOperator] = []
+    log_type: str = "prod"
+
+
+class _Operator(msgspec.Struct):
+    name: str
+    logs: list[_Log] = []
+    tiled_logs: list[_Log] = []
+
+
+class _Document(msgspec.Struct):
+    operators: list[_Operator]
+    log_list_timestamp: str | int
+    version: str = ""
+
+
+def _logs(document: _Document) -> Iterable[Log]:
+    """Every log of the document, checked."""
+    for operator in document.operators:
+        if not operator.name:
+            raise LogListError("an operator without a name")
+        for log in operator.logs:
+            yield _log(log, operator.name, LogKind.RFC6962)
+        for log in operator.tiled_logs:
+            yield _log(log, operator.name, LogKind.STATIC_CT)
+
+
+def _log(log: _Log, operator: str, kind: LogKind) -> Log:
+    """One log, its id held against its key."""
+    name = log.description or log.log_id
+    try:
+        log_id, key = base64.b64decode(log.log_id, validate=True), base64.b64decode(log.key, validate=True)
+    except (binascii.Error, ValueError):
+        raise LogListError(f"log {name!r}: log_id or key is not base64") from None
+    if hashlib.sha256(key).digest() != log_id:
+        raise LogListError(f"log {name!r}: its log_id is not the SHA-256 of its key")
+    state, since = _state(log, name)
+    interval = None
+    if log.temporal_interval is not None:
+        interval = TemporalInterval(
+            _time(log.temporal_interval.start_inclusive, name), _time(log.temporal_interval.end_exclusive, name)
+        )
+    previous = [(item.name, _time(item.end_time, name)) for item in log.previous_operators]
+    return Log(
+        log_id=log_id,
+        key=_key(key, name),
+        description=log.description,
+        operator=operator,
+        kind=kind,
+        state=state,
+        state_since=since,
+        interval=interval,
+        previous_operators=tuple(sorted(previous, key=lambda item: item[1])),
+    )
+
+
+def _state(log: _Log, name: str) -> tuple[LogState, datetime | None]:
+    """The log's one state; none at all means that nobody has accepted it yet, and a test log never counts."""
+    if len(log.state) > 1:
+        raise LogListError(f"log {name!r}: more than one state: {', '.join(sorted(log.state))}")
+    if log.log_type != "prod":
+        return LogState.REJECTED, None
+    for word, value in log.state.items():
+        if word not in set(LogState):
+            raise LogListError(f"log {name!r}: state {word!r}, expected one of {', '.join(LogState)}")
+        return LogState(word), _time(value.timestamp, name)
+    return LogState.PENDING, None
+
+
+def _key(der: bytes, name: str) -> LogKey:
+    """A log's public key: P-256, or RSA of at least 2048 bits (RFC 6962 s2.1.4)."""
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise LogListError(f"log {name!r}: its key cannot be read") from None
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
+        return key
+    raise LogListError(f"log {name!r}: its key is neither P-256 nor RSA of at least 2048 bits")
+
+
+def _time(value: str | int, where: str) -> datetime:
+    """A time of the list: ISO 8601 in UTC, or milliseconds since 1970."""
+    try:
+        if isinstance(value, int):
+            return _EPOCH + timedelta(milliseconds=value)
+        moment = datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        raise LogListError(f"{where}: {value!r} is not a time") from None
+    if moment.tzinfo is None:
+        raise LogListError(f"{where}: {value!r} names no time zone, expected UTC")
+    return moment.astimezone(UTC)
