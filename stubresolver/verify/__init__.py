@@ -1,0 +1,30 @@
+"""What is demanded of an upstream, and the judgement of it. PURE: no files, no network, no clock, no DNS.
+
+verdict = Verifier(policy, log_list).judge(presented, now)
+verdict.allowed, verdict.findings, verdict.scts
+"""
+
+from stubresolver.verify.issuers import Denied, IssuerPolicy
+from stubresolver.verify.policy import Policy, PolicyFile, config_error, read_policy
+from stubresolver.verify.presented import Presented, TlsFacts
+from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
+from stubresolver.verify.verifier import Verifier
+
+__all__ = [
+    "Denied",
+    "Finding",
+    "IssuerPolicy",
+    "JudgedSct",
+    "LogListFacts",
+    "Outcome",
+    "PathCertificate",
+    "Policy",
+    "PolicyFile",
+    "Presented",
+    "Rule",
+    "TlsFacts",
+    "Verdict",
+    "Verifier",
+    "config_error",
+    "read_policy",
+]

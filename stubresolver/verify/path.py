@@ -1,0 +1,142 @@
+"""Path, address and name: RFC 5280 s6 path validation and RFC 9525 matching at a given time. PURE.
+
+The judge is `cryptography`'s verifier (web PKI profile) with the policy's anchors and nothing else. It decides path and
+subject in one go and stops at the first fault; so that a person reads *which* demand failed, a refusal is looked at
+once more with a subject that the leaf itself names. That second look only explains: a pass of `path.address` or
+`path.name` needs the verifier's own yes to exactly that address or name.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from stubresolver.verify.certificate import Certificate, alternative_names, printable, read_certificate
+from stubresolver.verify.verdict import Finding, Outcome, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What path validation found."""
+
+    certificates: tuple[Certificate, ...]  # leaf first, anchor last; empty where no path is valid
+    findings: tuple[Finding, ...]
+
+
+class PathVerifier:
+    """Validates paths to a fixed set of trust anchors."""
+
+    def __init__(self, anchors: Sequence[bytes]) -> None:
+        """Read `anchors` (certificates in DER, at least one); raises ValueError."""
+        self._anchors = [read_certificate(der) for der in anchors]
+        self._store = Store([anchor.parsed for anchor in self._anchors])
+        self._anchor_subjects = {anchor.parsed.subject.public_bytes() for anchor in self._anchors}
+
+    def judge(
+        self,
+        leaf: Certificate,
+        intermediates: Sequence[Certificate],
+        address: IPv4Address | IPv6Address | None,
+        name: str | None,
+        now: datetime,
+    ) -> Path:
+        """Look for a path and hold address and name (those given) against the leaf."""
+        findings: list[Finding] = []
+        path: tuple[Certificate, ...] = ()
+        problem = "neither an address nor a name to look for"
+        if address is not None:
+            mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+            wanted = mapped or address  # ::ffff:192.0.2.1 is 192.0.2.1, RFC 4291 s2.5.5.2
+            found, problem = self._validate(leaf, intermediates, x509.IPAddress(wanted), now)
+            path = path or found
+            findings.append(_subject_finding(Rule.PATH_ADDRESS, leaf, str(wanted), matched=bool(found)))
+        if name is not None:
+            found, problem = self._validate(leaf, intermediates, x509.DNSName(name), now)
+            path = path or found
+            findings.append(_subject_finding(Rule.PATH_NAME, leaf, name, matched=bool(found)))
+        if not path:
+            for subject in _own_subjects(leaf):
+                path, problem = self._validate(leaf, intermediates, subject, now)
+                if path:
+                    break
+            else:
+                findings = [_unjudged(finding) for finding in findings]
+        if path:
+            valid = Finding(Rule.PATH_VALID, Outcome.PASS, leaf.subject, f"anchored in {path[-1].subject}")
+        else:
+            why = self._explain(leaf, intermediates, problem, now)
+            valid = Finding(Rule.PATH_VALID, Outcome.FAIL, leaf.subject, why)
+        return Path(path, (valid, *findings))
+
+    def issuer_of(self, leaf: Certificate, intermediates: Sequence[Certificate]) -> Certificate | None:
+        """The certificate whose key signed `leaf`, among those presented and the anchors; None if it is not there.
+
+        For reading the SCTs of a certificate whose path is refused; such a verdict can never be allowed.
+        """
+        for candidate in (*intermediates, *self._anchors):
+            try:
+                leaf.parsed.verify_directly_issued_by(candidate.parsed)
+            except Exception:  # noqa: BLE001, S112 - any fault means: not this one
+                continue
+            return candidate
+        return None
+
+    def _validate(
+        self,
+        leaf: Certificate,
+        intermediates: Sequence[Certificate],
+        subject: x509.IPAddress | x509.DNSName,
+        now: datetime,
+    ) -> tuple[tuple[Certificate, ...], str]:
+        """The path on which the leaf may speak for `subject`, or no path and the verifier's reason."""
+        try:
+            builder = PolicyBuilder().store(self._store).time(now.astimezone(UTC).replace(tzinfo=None))
+            verifier = builder.build_server_verifier(subject)
+            found = verifier.verify(leaf.parsed, [certificate.parsed for certificate in intermediates])
+        except Exception as error:  # noqa: BLE001 - hostile octets: whatever the library raises is a refusal
+            return (), str(error)
+        known = {certificate.parsed: certificate for certificate in (leaf, *intermediates, *self._anchors)}
+        return tuple(known[certificate] for certificate in found), ""
+
+    def _explain(self, leaf: Certificate, intermediates: Sequence[Certificate], problem: str, now: datetime) -> str:
+        """Why there is no path, in the words of someone who has to act on it."""
+        for certificate in (leaf, *intermediates):
+            if now > certificate.not_after:
+                return f"expired on {certificate.not_after:%Y-%m-%d %H:%M:%S}Z: {certificate.subject}"
+            if now < certificate.not_before:
+                return f"not valid before {certificate.not_before:%Y-%m-%d %H:%M:%S}Z: {certificate.subject}"
+        presented = (leaf, *intermediates)
+        if not any(certificate.parsed.issuer.public_bytes() in self._anchor_subjects for certificate in presented):
+            return f"issued by {presented[-1].issuer}, which is not among the {len(self._anchors)} trust anchors"
+        return printable(problem.partition(" (encountered")[0].removeprefix("validation failed: "))
+
+
+def _subject_finding(rule: Rule, leaf: Certificate, wanted: str, *, matched: bool) -> Finding:
+    """Whether the leaf is for `wanted`; where not, for whom it is."""
+    if matched:
+        return Finding(rule, Outcome.PASS, leaf.subject, f"{wanted} is in the SAN")
+    addresses, names = alternative_names(leaf.der)
+    carried = [str(item) for item in (addresses if rule is Rule.PATH_ADDRESS else names)]
+    kind = "addresses" if rule is Rule.PATH_ADDRESS else "names"
+    shown = ", ".join(carried[:6]) + (f" and {len(carried) - 6} more" if len(carried) > 6 else "")
+    return Finding(rule, Outcome.FAIL, leaf.subject, f"{wanted} is not in the SAN ({kind}: {shown or 'none'})")
+
+
+def _own_subjects(leaf: Certificate) -> Iterator[x509.IPAddress | x509.DNSName]:
+    """A few subjects that the leaf's own SAN names, to ask for a path that does not hang on whom we dialled."""
+    addresses, names = alternative_names(leaf.der)
+    for address in addresses[:2]:
+        yield x509.IPAddress(address)
+    for name in names[:2]:
+        try:
+            yield x509.DNSName(name.replace("*", "any", 1))
+        except ValueError:
+            continue
+
+
+def _unjudged(finding: Finding) -> Finding:
+    """Address and name cannot pass without a path; the reason that matters is then the path's."""
+    return Finding(finding.rule, Outcome.NOTE, finding.subject, "not judged: no valid path")

@@ -1,0 +1,205 @@
+"""What is demanded of an upstream, as one value. PURE: no file, no network.
+
+`read_policy()` reads the administrator's file on top of the shipped one (stubresolver/data/policy.toml, of which
+conf/policy.toml is a copy): a key that the file leaves out has the shipped value, so each default stands in one place,
+with its reason. Unknown keys, wrong types and demands of nothing are errors; a policy that does not read is no policy.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import msgspec
+
+from stubresolver.ct import CTPolicy
+from stubresolver.errors import ConfigError
+from stubresolver.verify.issuers import Denied, IssuerPolicy
+
+TlsVersion = Literal["TLSv1.2", "TLSv1.3"]
+_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$", description="SHA-256, 64 hex digits")]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=16)]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The demands of one judgement. Path and address are always demanded; the rest where it is not None."""
+
+    anchors: tuple[bytes, ...]  # trust anchors, certificates in DER; at least one
+    issuers: IssuerPolicy | None = None
+    ct: CTPolicy | None = None
+    minimum_tls: TlsVersion = "TLSv1.3"
+    address_required: bool = True  # False only in code, to judge a name alone; no file can say so
+
+    def __post_init__(self) -> None:
+        if not self.anchors:
+            raise ValueError("a policy without trust anchors would refuse everything")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every demand in one fixed order, hex: two policies with the same digest demand the same."""
+        issuers = self.issuers
+        demands = {
+            "anchors": sorted(hashlib.sha256(anchor).hexdigest() for anchor in self.anchors),
+            "allowed": None
+            if issuers is None or issuers.allowed is None
+            else sorted(key.hex() for key in issuers.allowed),
+            "denied": sorted(repr(entry) for entry in issuers.denied) if issuers else None,
+            "ct": repr(self.ct),
+            "minimum_tls": self.minimum_tls,
+            "address_required": self.address_required,
+        }
+        return hashlib.sha256(msgspec.json.encode(demands, order="sorted")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy as its file says it; the anchors still have to be fetched from where it points."""
+
+    anchors: str  # "certifi" or the path of a PEM file
+    issuers: IssuerPolicy
+    ct: CTPolicy
+    minimum_tls: TlsVersion
+
+    def with_anchors(self, anchors: Sequence[bytes]) -> Policy:
+        """The policy with its anchors at hand."""
+        return Policy(tuple(anchors), self.issuers, self.ct, self.minimum_tls)
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A table of the file: every key known, every key there."""
+
+
+class _Anchors(_Strict, frozen=True):
+    source: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Allow(_Strict, frozen=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    spki_sha256: _Sha256
+
+
+class _Deny(_Strict, frozen=True):
+    reason: Annotated[str, msgspec.Meta(min_length=1)]
+    spki_sha256: _Sha256 | None = None
+    certificate_sha256: _Sha256 | None = None
+    issuer_spki_sha256: _Sha256 | None = None
+    serial: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{1,40}$", description="hex digits")] | None = None
+
+
+class _Issuers(_Strict, frozen=True):
+    allow: Annotated[list[_Allow], msgspec.Meta(min_length=1)]
+    deny: list[_Deny]
+
+
+class _Ct(_Strict, frozen=True):
+    minimum_scts: _Count
+    minimum_scts_long: _Count
+    long_lifetime_days: Annotated[int, msgspec.Meta(ge=1, le=398)]
+    minimum_operators: _Count
+    minimum_current: _Count
+    future_tolerance_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)]
+
+
+class _Tls(_Strict, frozen=True):
+    minimum_version: TlsVersion
+
+
+class _File(_Strict, frozen=True):
+    anchors: _Anchors
+    issuers: _Issuers
+    ct: _Ct
+    tls: _Tls
+
+
+def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
+    """Read a policy: `own` (the octets of `file`, None for none) on top of `shipped`; raises `ConfigError`.
+
+    A key in `own` replaces the shipped one, with one exception: `issuers.deny` adds to it, so that a file that was
+    written before a CA went wrong does not bring that CA back.
+    """
+    tables = _tables(shipped, "the shipped policy")
+    for section, values in (_tables(own, file) if own is not None else {}).items():
+        if not isinstance(values, dict):
+            raise ConfigError(file, section, f"expected a table [{section}], got {type(values).__name__}")
+        base = tables.get(section, {})
+        tables[section] = {**base, **values}
+        kept, added = base.get("deny"), values.get("deny")
+        if isinstance(kept, list) and isinstance(added, list):
+            tables[section]["deny"] = kept + [entry for entry in added if entry not in kept]
+    try:
+        document = msgspec.convert(tables, _File)
+    except msgspec.ValidationError as error:
+        raise config_error(file, error) from None
+    return PolicyFile(
+        anchors=document.anchors.source,
+        issuers=_issuers(document.issuers, file),
+        ct=_ct(document.ct, file),
+        minimum_tls=document.tls.minimum_version,
+    )
+
+
+def config_error(file: str, error: msgspec.ValidationError) -> ConfigError:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem."""
+    problem, _, where = str(error).rpartition(" - at `$")
+    if not problem:
+        problem, where = str(error), ""
+    return ConfigError(file, where.strip(".`"), problem)
+
+
+def _tables(octets: bytes, file: str) -> dict[str, dict[str, object]]:
+    """The tables of a TOML file; raises `ConfigError` with the parser's line and column."""
+    try:
+        return tomllib.loads(octets.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(file, "", f"not UTF-8 text (octet {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, "", f"not TOML: {error}") from None
+
+
+def _issuers(table: _Issuers, file: str) -> IssuerPolicy:
+    denied = []
+    for index, entry in enumerate(table.deny):
+        try:
+            denied.append(
+                Denied(
+                    reason=entry.reason,
+                    spki_sha256=_octets(entry.spki_sha256),
+                    certificate_sha256=_octets(entry.certificate_sha256),
+                    issuer_spki_sha256=_octets(entry.issuer_spki_sha256),
+                    serial=None if entry.serial is None else int(entry.serial, 16),
+                )
+            )
+        except ValueError as error:
+            raise ConfigError(file, f"issuers.deny[{index}]", str(error)) from None
+    allowed: Mapping[bytes, str] = {bytes.fromhex(entry.spki_sha256): entry.name for entry in table.allow}
+    return IssuerPolicy(allowed, tuple(denied))
+
+
+def _octets(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)
+
+
+def _ct(table: _Ct, file: str) -> CTPolicy:
+    if table.minimum_scts_long < table.minimum_scts:
+        raise ConfigError(
+            file,
+            "ct.minimum_scts_long",
+            f"got {table.minimum_scts_long}, expected at least ct.minimum_scts ({table.minimum_scts}): "
+            "a longer life never needs fewer SCTs",
+        )
+    for key, value in (("minimum_operators", table.minimum_operators), ("minimum_current", table.minimum_current)):
+        if value > table.minimum_scts:
+            raise ConfigError(
+                file, f"ct.{key}", f"got {value}, expected at most ct.minimum_scts ({table.minimum_scts})"
+            )
+    return CTPolicy(
+        minimum_scts=table.minimum_scts,
+        minimum_scts_long=table.minimum_scts_long,
+        long_lifetime=timedelta(days=table.long_lifetime_days),
+        minimum_operators=table.minimum_operators,
+        minimum_current=table.minimum_current,
+        future_tolerance=timedelta(seconds=table.future_tolerance_seconds),
+    )

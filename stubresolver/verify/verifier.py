@@ -1,0 +1,196 @@
+"""The judgement: what a peer presented, held against a policy and a pinned log list, at a given time. PURE.
+
+`judge()` looks at everything and returns every finding, in the order path, issuer, TLS, CT: evidence and people want
+the whole picture, and one refused demand is as final as five. It reads no clock, no file and no network, so the same
+input gives the same verdict on any machine in any year.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from stubresolver.ct import (
+    CheckedSct,
+    Compliance,
+    CTPolicy,
+    LogList,
+    MalformedSctList,
+    Precertificate,
+    check_sct,
+    count,
+    embedded_list,
+)
+from stubresolver.verify.certificate import Certificate, UnreadableCertificate, printable, read_certificate
+from stubresolver.verify.path import PathVerifier
+from stubresolver.verify.policy import Policy
+from stubresolver.verify.presented import Presented
+from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
+
+MAXIMUM_CHAIN = 10  # certificates; real chains have 2 to 4, and OpenSSL takes up to 100 KiB of them
+_TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")  # in rising order; anything else is below
+_STALE_NOTE = 45  # days; two thirds of Chrome's 70 (ct_policy.md), early enough to act
+
+
+class Verifier:
+    """Judges peers by one policy and one pinned log list; a value in all but the cost of making it."""
+
+    def __init__(self, policy: Policy, log_list: LogList | None = None) -> None:
+        """Take the demands; raises ValueError where CT is demanded without a list or an anchor cannot be read."""
+        if policy.ct is not None and log_list is None:
+            raise ValueError("a policy that demands CT needs a log list")
+        self.policy = policy
+        self.log_list = log_list
+        self._paths = PathVerifier(policy.anchors)
+        self._digest = policy.digest
+
+    def judge(self, presented: Presented, now: datetime) -> Verdict:
+        """The verdict on `presented` at `now` (aware). Never raises because of what was presented."""
+        now = now.astimezone(UTC)
+        findings: list[Finding] = []
+        checked: list[CheckedSct] = []
+        path: tuple[Certificate, ...] = ()
+        try:
+            chain = _read_chain(presented.chain)
+        except UnreadableCertificate as error:
+            findings.append(Finding(Rule.PATH_VALID, Outcome.FAIL, "chain", str(error)))
+        else:
+            leaf, intermediates = chain[0], chain[1:]
+            found = self._paths.judge(leaf, intermediates, presented.address, presented.name, now)
+            path = found.certificates
+            findings += found.findings
+            if self.policy.issuers is not None:
+                findings += self.policy.issuers.judge(path, chain)
+            if self.policy.ct is not None and self.log_list is not None:
+                issuer = path[min(1, len(path) - 1)] if path else self._paths.issuer_of(leaf, intermediates)
+                checked, found_ct = _judge_ct(leaf, issuer, self.policy.ct, self.log_list, now)
+                findings += found_ct
+        findings += self._judge_tls(presented)
+        return Verdict(
+            at=now,
+            findings=tuple(findings),
+            scts=tuple(_judged(item) for item in checked),
+            path=tuple(_path_certificate(certificate) for certificate in path),
+            demanded=self._demanded(presented),
+            policy=self._digest,
+            log_list=_facts(self.log_list),
+        )
+
+    def _demanded(self, presented: Presented) -> frozenset[Rule]:
+        """Every rule that must have passed; a rule that nobody judged then refuses."""
+        rules = {Rule.PATH_VALID}
+        if self.policy.address_required or presented.address is not None:
+            rules.add(Rule.PATH_ADDRESS)
+        if presented.name is not None:
+            rules.add(Rule.PATH_NAME)
+        if self.policy.issuers is not None:
+            rules.add(Rule.ISSUER_DENIED)
+            if self.policy.issuers.allowed is not None:
+                rules.add(Rule.ISSUER_ALLOWED)
+        if self.policy.ct is not None:
+            rules |= {Rule.CT_SCT_LIST, Rule.CT_SCTS, Rule.CT_OPERATORS, Rule.CT_CURRENT}
+        if presented.tls is not None:
+            rules |= {Rule.TLS_VERSION, Rule.PATH_SECOND_LOCK}
+        return frozenset(rules)
+
+    def _judge_tls(self, presented: Presented) -> Iterable[Finding]:
+        """The handshake's own facts; a chain from a file has none."""
+        if presented.tls is None:
+            yield Finding(Rule.TLS_VERSION, Outcome.NOTE, "", "not judged: no handshake, the chain is from a file")
+            return
+        version, wanted = presented.tls.version, self.policy.minimum_tls
+        good = version in _TLS_VERSIONS and _TLS_VERSIONS.index(version) >= _TLS_VERSIONS.index(wanted)
+        outcome = Outcome.PASS if good else Outcome.FAIL
+        yield Finding(Rule.TLS_VERSION, outcome, version, f"{version}, wanted at least {wanted}")
+        error = presented.tls.openssl_error
+        yield Finding(
+            Rule.PATH_SECOND_LOCK,
+            Outcome.PASS if error is None else Outcome.FAIL,
+            "OpenSSL",
+            "agrees" if error is None else printable(error),
+        )
+
+
+def _read_chain(chain: Sequence[bytes]) -> list[Certificate]:
+    """The certificates presented; raises `UnreadableCertificate` where none, too many, or one that cannot be read."""
+    if not 1 <= len(chain) <= MAXIMUM_CHAIN:
+        raise UnreadableCertificate(f"{len(chain)} certificates presented, expected 1 to {MAXIMUM_CHAIN}")
+    certificates = []
+    for number, der in enumerate(chain, start=1):
+        try:
+            certificates.append(read_certificate(der))
+        except UnreadableCertificate as error:
+            raise UnreadableCertificate(f"certificate {number} of {len(chain)} cannot be read: {error}") from None
+    return certificates
+
+
+def _judge_ct(
+    leaf: Certificate, issuer: Certificate | None, policy: CTPolicy, log_list: LogList, now: datetime
+) -> tuple[list[CheckedSct], list[Finding]]:
+    """Each embedded SCT checked, and the findings on list, counts and the age of the pinned list."""
+    checked: list[CheckedSct] = []
+    precertificate = Precertificate(b"", b"", leaf.not_before, leaf.not_after)
+    listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, "no embedded SCTs")
+    try:
+        scts = embedded_list(leaf.der)
+        if scts is not None and len(scts) > policy.maximum_listed:
+            problem = f"{len(scts)} embedded SCTs, at most {policy.maximum_listed} are looked at"
+            listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, problem)
+        elif scts is not None and issuer is None:
+            problem = "the certificate that issued the leaf was not presented"
+            listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, problem)
+        elif scts is not None and issuer is not None:
+            tbs = leaf.parsed.tbs_precertificate_bytes
+            precertificate = Precertificate(tbs, issuer.spki_sha256, leaf.not_before, leaf.not_after)
+            checked = [check_sct(octets, precertificate, log_list, policy, now) for octets in scts]
+            listed = Finding(Rule.CT_SCT_LIST, Outcome.PASS, leaf.subject, f"{len(scts)} embedded SCTs")
+    except MalformedSctList as error:
+        listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, f"malformed SCT list: {error}")
+    except ValueError as error:  # tbs_precertificate_bytes, of a certificate that was read before
+        listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, printable(str(error)))
+    compliance = count(checked, precertificate, policy, now)
+    return checked, [listed, *_count_findings(compliance, policy, leaf.subject), _age_finding(log_list, now)]
+
+
+def _count_findings(compliance: Compliance, policy: CTPolicy, subject: str) -> Iterable[Finding]:
+    """The three counts of Chrome's policy: "2 of 2 (names)"."""
+    for rule, counted, wanted in (
+        (Rule.CT_SCTS, compliance.logs, compliance.required),
+        (Rule.CT_OPERATORS, compliance.operators, policy.minimum_operators),
+        (Rule.CT_CURRENT, compliance.current, policy.minimum_current),
+    ):
+        outcome = Outcome.PASS if len(counted) >= wanted else Outcome.FAIL
+        names = f" ({', '.join(counted)})" if counted else ""
+        yield Finding(rule, outcome, subject, f"{len(counted)} of {wanted}{names}")
+
+
+def _age_finding(log_list: LogList, now: datetime) -> Finding:
+    """How old the pinned list is. A note so far: what a stale list does to a verdict is not decided here."""
+    days = (now - log_list.timestamp).days
+    word = "stale, update it" if days >= _STALE_NOTE else "fresh"
+    return Finding(Rule.CT_LIST_AGE, Outcome.NOTE, f"log list {log_list.version}", f"{days} days old: {word}")
+
+
+def _judged(item: CheckedSct) -> JudgedSct:
+    time = item.time
+    return JudgedSct(
+        log_id=base64.b64encode(item.sct.log_id).decode() if item.sct else "",
+        log=item.log.description if item.log else "",
+        operator=item.operator,
+        timestamp=time.isoformat(timespec="milliseconds").replace("+00:00", "Z") if time else "",
+        status=item.status,
+    )
+
+
+def _path_certificate(certificate: Certificate) -> PathCertificate:
+    return PathCertificate(
+        subject=certificate.subject,
+        sha256=certificate.sha256,
+        spki_sha256=certificate.spki_sha256.hex(),
+        not_after=certificate.not_after.isoformat().replace("+00:00", "Z"),
+    )
+
+
+def _facts(log_list: LogList | None) -> LogListFacts | None:
+    if log_list is None:
+        return None
+    return LogListFacts(log_list.version, log_list.timestamp.isoformat().replace("+00:00", "Z"), log_list.digest)
