@@ -105,7 +105,7 @@ class LogList:
     def parse(cls, octets: bytes, denied: Mapping[bytes, str] = DENIED_LOGS) -> "LogList":
         """Read a list in the v3 schema (times as ISO 8601 text or as milliseconds); raises `LogListError`.
 
-        `denied` is for tests and the lab, which add to the compiled-in set.
+        `denied` takes the place of the compiled-in set; only the lab and tests give their own.
         """
         try:
             document = msgspec.json.decode(octets, type=_Document)
