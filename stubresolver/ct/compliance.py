@@ -110,7 +110,7 @@ def check_sct(
         return CheckedSct(SctStatus.INVALID_SIGNATURE, sct, log)
     if log.state in {LogState.PENDING, LogState.REJECTED}:
         return CheckedSct(SctStatus.LOG_NOT_ACCEPTED, sct, log)
-    if checked.time is None or checked.time > now + policy.future_tolerance:
+    if checked.time is None or checked.time - now > policy.future_tolerance:
         return CheckedSct(SctStatus.IN_FUTURE, sct, log)
     # ct_policy.md: an SCT of a retired log counts only if it was signed before the retirement
     if log.is_retired(now) and (log.state_since is None or checked.time >= log.state_since):
@@ -128,17 +128,19 @@ def count(checked: Sequence[CheckedSct], precertificate: Precertificate, policy:
     """
     valid = [item for item in checked if item.status is SctStatus.VALID]
     issued = min((_time(item) for item in valid if _log(item).is_current(now)), default=_LAST)
-    counted: dict[bytes, CheckedSct] = {}
-    for item in sorted(valid, key=_time):
-        log = _log(item)
-        if log.is_current(now) or (log.state_since is not None and issued < log.state_since):
-            counted.setdefault(log.log_id, item)  # "the same log twice counts once"
+    counted = [item for item in sorted(valid, key=_time) if _counts(_log(item), issued, now)]
+    logs = {_log(item).log_id: _log(item) for item in counted}  # "the same log twice counts once"
     return Compliance(
         required=policy.required(precertificate.not_after - precertificate.not_before),
-        logs=tuple(_log(item).description for item in counted.values()),
-        operators=tuple(sorted({item.operator for item in counted.values()})),
-        current=tuple(_log(item).description for item in counted.values() if _log(item).is_current(now)),
+        logs=tuple(log.description for log in logs.values()),
+        operators=tuple(sorted({item.operator for item in counted})),
+        current=tuple(log.description for log in logs.values() if log.is_current(now)),
     )
+
+
+def _counts(log: Log, issued: datetime, now: datetime) -> bool:
+    """True if a valid SCT of this log counts for a certificate issued at that time."""
+    return log.is_current(now) or (log.state_since is not None and issued < log.state_since)
 
 
 def _time(item: CheckedSct) -> datetime:

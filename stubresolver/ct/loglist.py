@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from stubresolver.ct.sct import LogKey
 from stubresolver.errors import LogListError
@@ -109,7 +109,7 @@ class LogList:
         """
         try:
             document = msgspec.json.decode(octets, type=_Document)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise LogListError(f"not a log list in the v3 schema: {error}") from None
         logs: dict[bytes, Log] = {}
         for log in _logs(document):
@@ -231,6 +231,9 @@ def _key(der: bytes, name: str) -> LogKey:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
         raise LogListError(f"log {name!r}: its key cannot be read") from None
+    # the id is a hash over the encoding: a second encoding would be a second log with the same key
+    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
+        raise LogListError(f"log {name!r}: its key is not in the usual encoding of such a key")
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         return key
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
@@ -244,8 +247,8 @@ def _time(value: str | int, where: str) -> datetime:
         if isinstance(value, int):
             return _EPOCH + timedelta(milliseconds=value)
         moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise LogListError(f"{where}: {value!r} is not a time") from None
-    if moment.tzinfo is None:
-        raise LogListError(f"{where}: {value!r} names no time zone, expected UTC")
-    return moment.astimezone(UTC)
+    raise LogListError(f"{where}: {value!r} names no time zone, expected UTC")

@@ -147,6 +147,8 @@ def is_signed_by(sct: SignedCertificateTimestamp, key: LogKey, issuer_key_hash: 
     RFC 6962 s2.1.4: a log signs with "either elliptic curve signatures using the NIST P-256 curve" or RSA, with
     SHA-256. The algorithms that the SCT names must be the key's own.
     """
+    if len(tbs) >= 1 << 24:  # opaque TBSCertificate<1..2^24-1>: no log can have signed it
+        return False
     octets = signed_octets(sct, issuer_key_hash, tbs)
     algorithms = (sct.hash_algorithm, sct.signature_algorithm)
     try:

@@ -4,6 +4,7 @@ verdict = Verifier(policy, log_list).judge(presented, now)
 verdict.allowed, verdict.findings, verdict.scts
 """
 
+from stubresolver.verify.certificate import UnreadableCertificate, certificates_from_pem, printable
 from stubresolver.verify.issuers import Denied, IssuerPolicy
 from stubresolver.verify.policy import Policy, PolicyFile, config_error, read_policy
 from stubresolver.verify.presented import Presented, TlsFacts
@@ -23,8 +24,11 @@ __all__ = [
     "Presented",
     "Rule",
     "TlsFacts",
+    "UnreadableCertificate",
     "Verdict",
     "Verifier",
+    "certificates_from_pem",
     "config_error",
+    "printable",
     "read_policy",
 ]

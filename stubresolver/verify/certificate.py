@@ -10,6 +10,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from stubresolver.ct.der import MalformedDer, content, elements, extensions, subject_public_key_info
 
@@ -54,8 +55,19 @@ def read_certificate(der: bytes) -> Certificate:
             not_before=parsed.not_valid_before_utc,
             not_after=parsed.not_valid_after_utc,
         )
-    except (ValueError, TypeError, OverflowError) as error:  # MalformedDer is a ValueError
+    except Exception as error:  # noqa: BLE001 - hostile octets: whatever the library raises (InvalidVersion too)
         raise UnreadableCertificate(printable(str(error))) from None
+
+
+def certificates_from_pem(octets: bytes) -> tuple[bytes, ...]:
+    """Every certificate of a PEM file in DER, in its order; raises `UnreadableCertificate` where none can be read."""
+    try:
+        parsed = x509.load_pem_x509_certificates(octets)
+    except Exception as error:  # noqa: BLE001 - a file is input too: InvalidVersion is no ValueError
+        found = b"-----BEGIN CERTIFICATE-----" in octets
+        reason = printable(str(error)).rpartition(". ")[2] if found else "no -----BEGIN CERTIFICATE----- in it"
+        raise UnreadableCertificate(f"no certificates in PEM: {reason}") from None
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in parsed)
 
 
 def alternative_names(der: bytes) -> tuple[list[IPv4Address | IPv6Address], list[str]]:

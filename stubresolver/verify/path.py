@@ -9,7 +9,7 @@ once more with a subject that the leaf itself names. That second look only expla
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
@@ -50,13 +50,15 @@ class PathVerifier:
         if address is not None:
             mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
             wanted = mapped or address  # ::ffff:192.0.2.1 is 192.0.2.1, RFC 4291 s2.5.5.2
-            found, problem = self._validate(leaf, intermediates, x509.IPAddress(wanted), now)
+            found, problem = self._validate(leaf, intermediates, wanted, now)
             path = path or found
             findings.append(_subject_finding(Rule.PATH_ADDRESS, leaf, str(wanted), matched=bool(found)))
         if name is not None:
-            found, problem = self._validate(leaf, intermediates, x509.DNSName(name), now)
+            found, problem = self._validate(leaf, intermediates, name, now)
             path = path or found
-            findings.append(_subject_finding(Rule.PATH_NAME, leaf, name, matched=bool(found)))
+            # RFC 1123 s2.1: dotted decimal is an address, never a name; a dNSName that spells one vouches for nothing
+            matched = bool(found) and not _spells_address(name)
+            findings.append(_subject_finding(Rule.PATH_NAME, leaf, printable(name), matched=matched))
         if not path:
             for subject in _own_subjects(leaf):
                 path, problem = self._validate(leaf, intermediates, subject, now)
@@ -88,13 +90,14 @@ class PathVerifier:
         self,
         leaf: Certificate,
         intermediates: Sequence[Certificate],
-        subject: x509.IPAddress | x509.DNSName,
+        subject: IPv4Address | IPv6Address | str,
         now: datetime,
     ) -> tuple[tuple[Certificate, ...], str]:
         """The path on which the leaf may speak for `subject`, or no path and the verifier's reason."""
         try:
+            wanted = x509.DNSName(subject) if isinstance(subject, str) else x509.IPAddress(subject)
             builder = PolicyBuilder().store(self._store).time(now.astimezone(UTC).replace(tzinfo=None))
-            verifier = builder.build_server_verifier(subject)
+            verifier = builder.build_server_verifier(wanted)
             found = verifier.verify(leaf.parsed, [certificate.parsed for certificate in intermediates])
         except Exception as error:  # noqa: BLE001 - hostile octets: whatever the library raises is a refusal
             return (), str(error)
@@ -121,20 +124,24 @@ def _subject_finding(rule: Rule, leaf: Certificate, wanted: str, *, matched: boo
     addresses, names = alternative_names(leaf.der)
     carried = [str(item) for item in (addresses if rule is Rule.PATH_ADDRESS else names)]
     kind = "addresses" if rule is Rule.PATH_ADDRESS else "names"
-    shown = ", ".join(carried[:6]) + (f" and {len(carried) - 6} more" if len(carried) > 6 else "")
+    shown = printable(", ".join(carried[:6])) + (f" and {len(carried) - 6} more" if len(carried) > 6 else "")
     return Finding(rule, Outcome.FAIL, leaf.subject, f"{wanted} is not in the SAN ({kind}: {shown or 'none'})")
 
 
-def _own_subjects(leaf: Certificate) -> Iterator[x509.IPAddress | x509.DNSName]:
+def _spells_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _own_subjects(leaf: Certificate) -> Iterator[IPv4Address | IPv6Address | str]:
     """A few subjects that the leaf's own SAN names, to ask for a path that does not hang on whom we dialled."""
     addresses, names = alternative_names(leaf.der)
-    for address in addresses[:2]:
-        yield x509.IPAddress(address)
+    yield from addresses[:2]
     for name in names[:2]:
-        try:
-            yield x509.DNSName(name.replace("*", "any", 1))
-        except ValueError:
-            continue
+        yield name.replace("*", "any", 1)
 
 
 def _unjudged(finding: Finding) -> Finding:

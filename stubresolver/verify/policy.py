@@ -6,6 +6,7 @@ with its reason. Unknown keys, wrong types and demands of nothing are errors; a 
 """
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from stubresolver.verify.issuers import Denied, IssuerPolicy
 TlsVersion = Literal["TLSv1.2", "TLSv1.3"]
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$", description="SHA-256, 64 hex digits")]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=16)]
+_FIELD = re.compile(r"Object (?:contains )?(unknown|missing required) field `(.+?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
         tables[section] = {**base, **values}
         kept, added = base.get("deny"), values.get("deny")
         if isinstance(kept, list) and isinstance(added, list):
-            tables[section]["deny"] = kept + [entry for entry in added if entry not in kept]
+            # those of `file` first, so that an error names the entry by its place there
+            tables[section]["deny"] = added + [entry for entry in kept if entry not in added]
     try:
         document = msgspec.convert(tables, _File)
     except msgspec.ValidationError as error:
@@ -142,11 +145,17 @@ def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
 
 
 def config_error(file: str, error: msgspec.ValidationError) -> ConfigError:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem."""
-    problem, _, where = str(error).rpartition(" - at `$")
-    if not problem:
-        problem, where = str(error), ""
-    return ConfigError(file, where.strip(".`"), problem)
+    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem.
+
+    Where a key is unknown or missing, msgspec's path ends at its table and the text names it: the key is both.
+    """
+    text = str(error)
+    if field := _FIELD.match(text):
+        kind, name, table = field.groups()
+        problem = "missing key" if kind == "missing required" else "unknown key"
+        return ConfigError(file, f"{table or ''}.{name}".strip("."), problem)
+    problem, _, where = text.rpartition(" - at `$")
+    return ConfigError(file, where.strip(".`"), problem) if problem else ConfigError(file, "", text)
 
 
 def _tables(octets: bytes, file: str) -> dict[str, dict[str, object]]:
@@ -155,7 +164,7 @@ def _tables(octets: bytes, file: str) -> dict[str, dict[str, object]]:
         return tomllib.loads(octets.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(file, "", f"not UTF-8 text (octet {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
         raise ConfigError(file, "", f"not TOML: {error}") from None
 
 

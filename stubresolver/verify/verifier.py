@@ -16,6 +16,7 @@ from stubresolver.ct import (
     LogList,
     MalformedSctList,
     Precertificate,
+    SctStatus,
     check_sct,
     count,
     embedded_list,
@@ -26,7 +27,8 @@ from stubresolver.verify.policy import Policy
 from stubresolver.verify.presented import Presented
 from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
 
-MAXIMUM_CHAIN = 10  # certificates; real chains have 2 to 4, and OpenSSL takes up to 100 KiB of them
+MAXIMUM_CHAIN = 10  # certificates; real chains have 2 to 4
+MAXIMUM_OCTETS = 100 * 1024  # of a chain; OpenSSL's SSL_MAX_CERT_LIST_DEFAULT: no handshake delivers more
 _TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")  # in rising order; anything else is below
 _STALE_NOTE = 45  # days; two thirds of Chrome's 70 (ct_policy.md), early enough to act
 
@@ -44,7 +46,9 @@ class Verifier:
         self._digest = policy.digest
 
     def judge(self, presented: Presented, now: datetime) -> Verdict:
-        """The verdict on `presented` at `now` (aware). Never raises because of what was presented."""
+        """The verdict on `presented` at `now` (aware, or ValueError). Never raises because of what was presented."""
+        if now.tzinfo is None:
+            raise ValueError(f"the time {now} names no time zone: it could be meant in any")
         now = now.astimezone(UTC)
         findings: list[Finding] = []
         checked: list[CheckedSct] = []
@@ -80,7 +84,8 @@ class Verifier:
         rules = {Rule.PATH_VALID}
         if self.policy.address_required or presented.address is not None:
             rules.add(Rule.PATH_ADDRESS)
-        if presented.name is not None:
+        # A path alone says nothing about whom we reached: without an address the name is demanded, given or not.
+        if presented.name is not None or Rule.PATH_ADDRESS not in rules:
             rules.add(Rule.PATH_NAME)
         if self.policy.issuers is not None:
             rules.add(Rule.ISSUER_DENIED)
@@ -114,6 +119,9 @@ def _read_chain(chain: Sequence[bytes]) -> list[Certificate]:
     """The certificates presented; raises `UnreadableCertificate` where none, too many, or one that cannot be read."""
     if not 1 <= len(chain) <= MAXIMUM_CHAIN:
         raise UnreadableCertificate(f"{len(chain)} certificates presented, expected 1 to {MAXIMUM_CHAIN}")
+    octets = sum(len(der) for der in chain)
+    if octets > MAXIMUM_OCTETS:
+        raise UnreadableCertificate(f"a chain of {octets} octets, expected at most {MAXIMUM_OCTETS}")
     certificates = []
     for number, der in enumerate(chain, start=1):
         try:
@@ -148,11 +156,12 @@ def _judge_ct(
     except ValueError as error:  # tbs_precertificate_bytes, of a certificate that was read before
         listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, printable(str(error)))
     compliance = count(checked, precertificate, policy, now)
-    return checked, [listed, *_count_findings(compliance, policy, leaf.subject), _age_finding(log_list, now)]
+    counts = _count_findings(compliance, policy, leaf.subject, _uncounted(checked))
+    return checked, [listed, *counts, _age_finding(log_list, now)]
 
 
-def _count_findings(compliance: Compliance, policy: CTPolicy, subject: str) -> Iterable[Finding]:
-    """The three counts of Chrome's policy: "2 of 2 (names)"."""
+def _count_findings(compliance: Compliance, policy: CTPolicy, subject: str, uncounted: str) -> Iterable[Finding]:
+    """The three counts of Chrome's policy: "2 of 2 (names)"; of the SCTs also why others do not count."""
     for rule, counted, wanted in (
         (Rule.CT_SCTS, compliance.logs, compliance.required),
         (Rule.CT_OPERATORS, compliance.operators, policy.minimum_operators),
@@ -160,7 +169,15 @@ def _count_findings(compliance: Compliance, policy: CTPolicy, subject: str) -> I
     ):
         outcome = Outcome.PASS if len(counted) >= wanted else Outcome.FAIL
         names = f" ({', '.join(counted)})" if counted else ""
-        yield Finding(rule, outcome, subject, f"{len(counted)} of {wanted}{names}")
+        why = f"; {uncounted}" if uncounted and rule is Rule.CT_SCTS else ""
+        yield Finding(rule, outcome, subject, f"{len(counted)} of {wanted}{names}{why}")
+
+
+def _uncounted(checked: Sequence[CheckedSct]) -> str:
+    """The SCTs that are not valid, each with its log and reason: "Birch 1 INVALID_SIGNATURE"."""
+    bad = [item for item in checked if item.status is not SctStatus.VALID]
+    shown = [f"{item.log.description if item.log else 'SCT'} {item.status}" for item in bad[:4]]
+    return ", ".join([*shown, f"{len(bad) - 4} more"] if len(bad) > 4 else shown)
 
 
 def _age_finding(log_list: LogList, now: datetime) -> Finding:

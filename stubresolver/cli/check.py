@@ -1,0 +1,158 @@
+"""`stubresolver check`: dial and judge without asking anything, or judge a chain from a file."""
+
+import json
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+import trio
+from rich.console import Console
+
+from stubresolver.app import build_demands
+from stubresolver.cli.common import (
+    anchors_option,
+    config_option,
+    json_option,
+    log_list_option,
+    open_evidence,
+    parse_time,
+    policy_option,
+    utc_now,
+)
+from stubresolver.cli.shown import show_verdict
+from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.errors import BadInput, EvidenceError, UpstreamError
+from stubresolver.evidence import EvidenceStore
+from stubresolver.upstream import Demands, Upstream, inspect, parse_upstream
+from stubresolver.verify import Presented, UnreadableCertificate, Verdict, Verifier, certificates_from_pem
+
+_REFUSED, _UNREACHED = 1, 3
+
+
+@click.command("check")
+@click.argument("upstreams", nargs=-1, metavar="[UPSTREAM]...")
+@click.option(
+    "--chain", "chain_file", type=click.Path(path_type=Path), help="A PEM file, leaf first: judge it offline."
+)
+@click.option("--address", help="With --chain: the IP address that was dialled.")
+@click.option("--name", help="With --chain: the authentication name.")
+@click.option("--at", "at", metavar="TIME", help="With --chain: the time to judge for, ISO 8601 in UTC. Default: now.")
+@anchors_option
+@log_list_option
+@policy_option
+@config_option
+@json_option
+def command(
+    *,
+    upstreams: tuple[str, ...],
+    chain_file: Path | None,
+    address: str | None,
+    name: str | None,
+    at: str | None,
+    anchors_file: Path | None,
+    log_list_file: Path | None,
+    policy_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> int:
+    r"""Judge upstreams by the policy. No query is sent.
+
+    Without arguments every configured upstream is dialled. With --chain a certificate chain from a file is judged
+    offline, as if it had been shown at --address.
+
+    \b
+    Examples:
+      stubresolver check
+      stubresolver check tls://1.1.1.1#one.one.one.one
+      stubresolver check --chain chain.pem --address 1.1.1.1 --at 2026-01-31T00:00:00Z --json
+
+    Exit status: 0 all allowed, 1 one refused, 2 bad input, 3 one could not be reached (and none refused).
+    """
+    settings = load_settings(config_file)
+    policy = load_policy(policy_file or settings.policy_file, anchors_file)
+    verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
+    if chain_file is not None:
+        if upstreams:
+            raise BadInput("--chain judges a file; it does not go with upstreams to dial")
+        return _check_chain(verifier, chain_file, address, name, at, as_json=as_json)
+    stray = [option for option, value in (("--address", address), ("--name", name), ("--at", at)) if value]
+    if stray:
+        raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
+    targets = tuple(parse_upstream(text) for text in upstreams) or settings.upstreams
+    demands = build_demands(verifier, _evidence(settings))
+    return trio.run(_check_upstreams, demands, targets, as_json)
+
+
+def _check_chain(
+    verifier: Verifier, chain_file: Path, address: str | None, name: str | None, at: str | None, *, as_json: bool
+) -> int:
+    """Judge a PEM file."""
+    if address is None:
+        raise BadInput("--chain needs --address: the certificate must be for the IP address that is dialled")
+    try:
+        dialled = ip_address(address)
+    except ValueError:
+        raise BadInput(f"--address {address!r} is not an IP address") from None
+    try:
+        chain = certificates_from_pem(chain_file.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{chain_file}: cannot be read: {error.strerror or error}") from None
+    except UnreadableCertificate as error:
+        raise BadInput(f"{chain_file}: {error}") from None
+    presented = Presented(dialled, name.rstrip(".").lower() if name else None, chain)
+    verdict = verifier.judge(presented, parse_time(at) if at else utc_now())
+    if as_json:
+        click.echo(json.dumps(verdict.to_jsonable(), ensure_ascii=False))
+    else:
+        show_verdict(Console(), f"{chain_file} for {dialled}" + (f" ({name})" if name else ""), presented, verdict)
+    return 0 if verdict.allowed else _REFUSED
+
+
+async def _check_upstreams(demands: Demands, upstreams: tuple[Upstream, ...], as_json: bool) -> int:
+    """Dial all at once, show them in their order; the gravest outcome is the exit status."""
+    outcomes: dict[Upstream, tuple[Presented, Verdict] | UpstreamError] = {}
+
+    async def look(upstream: Upstream) -> None:
+        try:
+            outcomes[upstream] = await inspect(upstream, demands)
+        except UpstreamError as error:
+            outcomes[upstream] = error
+
+    async with trio.open_nursery() as nursery:
+        for upstream in upstreams:
+            nursery.start_soon(look, upstream)
+    console = Console()
+    for upstream in upstreams:
+        _show(console, upstream, outcomes[upstream], as_json=as_json)
+    found = outcomes.values()
+    if any(isinstance(outcome, tuple) and not outcome[1].allowed for outcome in found):
+        return _REFUSED
+    return _UNREACHED if any(isinstance(outcome, UpstreamError) for outcome in found) else 0
+
+
+def _show(
+    console: Console, upstream: Upstream, outcome: tuple[Presented, Verdict] | UpstreamError, *, as_json: bool
+) -> None:
+    """One upstream's outcome, as JSON or for people."""
+    if isinstance(outcome, UpstreamError):
+        if as_json:
+            click.echo(json.dumps({"upstream": str(upstream), "error": outcome.summary}))
+        else:
+            console.print(f"{upstream}", style="bold", markup=False, highlight=False)
+            console.print(f"NOT REACHED  {outcome.summary}\n", style="yellow", markup=False, highlight=False)
+        return
+    presented, verdict = outcome
+    if as_json:
+        click.echo(json.dumps({"upstream": str(upstream), **verdict.to_jsonable()}, ensure_ascii=False))
+    else:
+        show_verdict(console, str(upstream), presented, verdict)
+        console.print()
+
+
+def _evidence(settings: Settings) -> EvidenceStore | None:
+    """The evidence store; a check by somebody who may not write there still checks, and says so."""
+    try:
+        return open_evidence(settings)
+    except EvidenceError as error:
+        click.echo(f"stubresolver: this check is not kept as evidence: {error}", err=True)
+        return None

@@ -1,0 +1,149 @@
+"""`stubresolver query`: one answer through a verified upstream, shown as dig shows it."""
+
+import json
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import trio
+
+from stubresolver.app import App, build_demands
+from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option
+from stubresolver.config import load_log_list, load_policy, load_settings
+from stubresolver.errors import BadInput
+from stubresolver.upstream import UpstreamStatistics, parse_upstream
+from stubresolver.verify import Verifier
+from stubresolver.wire import Query
+
+_PAYLOAD = 1232  # octets; dnsflagday.net/2020, the size that needs no fragments. The answer itself comes over TLS.
+
+
+@click.command("query")
+@click.argument("name")
+@click.argument("rdtype", metavar="[TYPE]", default="A")
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    help="Ask this upstream instead of the configured ones, such as tls://1.1.1.1#one.one.one.one. Repeatable.",
+)
+@click.option("--dnssec", is_flag=True, help="Ask for DNSSEC records (the DO bit).")
+@policy_option
+@log_list_option
+@config_option
+@json_option
+def command(
+    *,
+    name: str,
+    rdtype: str,
+    upstreams: tuple[str, ...],
+    dnssec: bool,
+    policy_file: Path | None,
+    log_list_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> int:
+    r"""Ask for NAME once, through an upstream that was verified first.
+
+    \b
+    Examples:
+      stubresolver query example.com
+      stubresolver query example.com MX --upstream https://1.1.1.1/dns-query#cloudflare-dns.com
+
+    Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, 2 bad input,
+    3 no upstream answered.
+    """
+    settings = load_settings(config_file)
+    if upstreams:
+        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
+    policy = load_policy(policy_file or settings.policy_file)
+    verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
+    query = _build(name, rdtype, dnssec=dnssec)
+    app = App(settings, build_demands(verifier, open_evidence(settings)))
+    started, wire, known, ended = trio.run(_ask, app, Query(query.to_wire(), tcp=True))
+    answer = dns.message.from_wire(wire)
+    used = next((line for line in known if line.answered), None)
+    shown = used or next((line for line in known if line.verdict or line.last_error), None)
+    milliseconds = round((ended - started) * 1000)
+    if as_json:
+        click.echo(json.dumps(_jsonable(answer, shown, milliseconds), ensure_ascii=False))
+    else:
+        click.echo(answer.to_text())
+        click.echo(f";; {_connection(shown)}, {milliseconds} ms with the connection's set-up")
+        click.echo(f";; {_verdict(shown)}")
+    if used or answer.rcode() != dns.rcode.SERVFAIL:
+        return 0
+    return 1 if any(line.verdict and not line.verdict.allowed for line in known) else 3
+
+
+async def _ask(app: App, query: Query) -> tuple[float, bytes, tuple[UpstreamStatistics, ...], float]:
+    started = trio.current_time()
+    wire, statistics = await app.ask(query)
+    return started, wire, statistics.upstreams, trio.current_time()
+
+
+def _build(name: str, rdtype: str, *, dnssec: bool) -> dns.message.Message:
+    """The query in dnspython's form; raises `BadInput`."""
+    try:
+        qname = dns.name.from_text(name)
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise BadInput(f"{name!r} is not a domain name: {error}") from None
+    try:
+        kind = dns.rdatatype.from_text(rdtype)
+    except (dns.exception.DNSException, ValueError):
+        raise BadInput(
+            f"{rdtype!r} is not a record type; expected A, AAAA, MX, TXT, HTTPS, TYPE65 and the like"
+        ) from None
+    query = dns.message.make_query(qname, kind, use_edns=0, want_dnssec=dnssec, payload=_PAYLOAD)
+    query.id = secrets.randbelow(1 << 16)
+    return query
+
+
+def _connection(line: UpstreamStatistics | None) -> str:
+    """How the upstream was reached."""
+    if line is None:
+        return "answered here, no upstream was asked"
+    if line.tls is None:
+        return f"{line.upstream}: {line.last_error or 'not connected'}"
+    return f"{line.upstream}, {line.tls.version}, {line.tls.group or 'group unknown'}, {line.tls.cipher}"
+
+
+def _verdict(line: UpstreamStatistics | None) -> str:
+    """How it was judged."""
+    if line is None or line.verdict is None:
+        return "no verdict"
+    return f"{'ALLOWED' if line.verdict.allowed else 'REFUSED'}: {line.verdict.summary}"
+
+
+def _jsonable(answer: dns.message.Message, line: UpstreamStatistics | None, milliseconds: int) -> dict[str, object]:
+    """Answer, connection and verdict as JSON values."""
+    return {
+        "rcode": dns.rcode.to_text(answer.rcode()),
+        "flags": dns.flags.to_text(answer.flags).split(),
+        "answer": [
+            {
+                "name": rrset.name.to_text(),
+                "ttl": rrset.ttl,
+                "class": dns.rdataclass.to_text(rrset.rdclass),
+                "type": dns.rdatatype.to_text(rrset.rdtype),
+                "data": record.to_text(),
+            }
+            for rrset in answer.answer
+            for record in rrset
+        ],
+        "extended_errors": [option.to_text() for option in answer.options if option.otype == 15],  # RFC 8914 s2
+        "milliseconds": milliseconds,
+        "upstream": line.upstream if line else None,
+        "tls": {"version": line.tls.version, "cipher": line.tls.cipher, "group": line.tls.group, "alpn": line.tls.alpn}
+        if line and line.tls
+        else None,
+        "verdict": line.verdict.to_jsonable() if line and line.verdict else None,
+    }

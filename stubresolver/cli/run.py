@@ -1,0 +1,124 @@
+"""`stubresolver run`: the service."""
+
+import gc
+import logging
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import trio
+
+from stubresolver import systemd
+from stubresolver.app import App, build_demands
+from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option
+from stubresolver.cli.logs import log_to_stderr
+from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.serve import Bound, bind_all, parse_listen_address
+from stubresolver.verify import Verifier
+
+log = logging.getLogger("stubresolver")
+
+
+@click.command("run")
+@click.option(
+    "--listen",
+    "listen",
+    multiple=True,
+    metavar="ADDR:PORT",
+    help="Listen here instead, UDP and TCP, such as 127.0.0.1:5300. May be given several times.",
+)
+@click.option(
+    "--check", "check_only", is_flag=True, help="Read every file, say what is wrong or what is in force, exit."
+)
+@policy_option
+@log_list_option
+@config_option
+def command(
+    *,
+    listen: tuple[str, ...],
+    check_only: bool,
+    policy_file: Path | None,
+    log_list_file: Path | None,
+    config_file: Path | None,
+) -> int:
+    r"""Serve DNS on 127.0.0.1:53 and [::1]:53 from verified upstreams.
+
+    Needs no configuration. Sockets that systemd passes (stubresolver.socket) take the place of the listen addresses.
+    SIGTERM ends it after the queries under way. Log lines go to stderr; no name that is asked for is ever logged.
+
+    \b
+    Examples:
+      stubresolver run --listen 127.0.0.1:5300      no privilege needed
+      stubresolver run --check                      exit status 0 if everything reads, 2 if not
+    """
+    settings = load_settings(config_file)
+    settings = replace(
+        settings,
+        addresses=tuple(parse_listen_address(text) for text in listen) or settings.addresses,
+        policy_file=policy_file or settings.policy_file,
+        log_list_file=log_list_file or settings.log_list_file,
+    )
+    verifier = Verifier(load_policy(settings.policy_file), load_log_list(settings.log_list_file))
+    if check_only:
+        _show_settings(settings, verifier)
+        return 0
+    log_to_stderr()
+    inherited = systemd.take_sockets()
+    bound = bind_all(settings.addresses) if inherited is None else Bound(inherited.udp, inherited.tcp, ())
+    app = App(settings, build_demands(verifier, open_evidence(settings)))
+    for problem in bound.left_out:
+        log.warning("%s", problem)
+    for address in settings.addresses if inherited is None else ():
+        if not address.is_loopback:
+            log.warning("%s can be reached by other machines; without a firewall this is an open resolver", address)
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again
+    trio.run(_serve, app, bound, settings, verifier)
+    return 0
+
+
+async def _serve(app: App, bound: Bound, settings: Settings, verifier: Verifier) -> None:
+    """Serve until SIGTERM or SIGINT, and tell the service manager how it goes."""
+
+    def started() -> None:
+        addresses = ", ".join(f"{sock.getsockname()[0]} port {sock.getsockname()[1]}" for sock in bound.udp)
+        log.info("listening on %s; %d upstreams; %s", addresses, len(settings.upstreams), _trust(verifier))
+        systemd.ready(f"listening on {addresses}")
+
+    async def end_on_signal() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("%s: finishing what is in flight", signal.Signals(number).name)
+                systemd.stopping("finishing what is in flight")
+                app.stop()
+
+    async def alive() -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end_on_signal)
+        if interval := systemd.watchdog_interval():
+            nursery.start_soon(systemd.watchdog, interval, alive)
+        await app.serve(bound.udp, bound.tcp, started)
+        nursery.cancel_scope.cancel()
+    log.info("stopped")
+
+
+def _trust(verifier: Verifier) -> str:
+    """Which demands are in force, in one line."""
+    policy, log_list = verifier.policy, verifier.log_list
+    listed = (
+        f"log list {log_list.version} of {log_list.timestamp:%Y-%m-%d}, {len(log_list.logs)} logs" if log_list else ""
+    )
+    return f"policy {policy.digest[:12]} with {len(policy.anchors)} anchors; {listed}"
+
+
+def _show_settings(settings: Settings, verifier: Verifier) -> None:
+    """What `--check` found to be in force."""
+    click.echo(f"configuration: {settings.source}")
+    click.echo(f"listen: {', '.join(str(address) for address in settings.addresses)}")
+    for upstream in settings.upstreams:
+        click.echo(f"upstream: {upstream}")
+    click.echo(f"policy: {settings.policy_file or 'shipped'} ({_trust(verifier)})")
+    click.echo("everything reads")

@@ -1,0 +1,191 @@
+"""From files to values: the configuration, the policy with its anchors, the log list.
+
+Only composes: each module owns its options and their defaults, this one reads the file, refuses what nobody knows, and
+says where an error stands. No file is needed; without one everything has its default.
+"""
+
+import importlib.resources
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import certifi
+import msgspec
+
+from stubresolver.cache import CacheOptions
+from stubresolver.ct import DENIED_LOGS, LogList
+from stubresolver.errors import BadInput, ConfigError
+from stubresolver.resolve import ResolverOptions
+from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
+from stubresolver.upstream import Upstream, UpstreamOptions, parse_upstream
+from stubresolver.verify import (
+    Policy,
+    UnreadableCertificate,
+    certificates_from_pem,
+    config_error,
+    read_policy,
+)
+
+DEFAULT_FILE = Path("/etc/stubresolver/stubresolver.toml")  # read if it is there and no other is named
+
+# Cloudflare's resolver, by address; one.one.one.one answers DoT, cloudflare-dns.com DoH (developers.cloudflare.com,
+# "Encryption"). DoT first because it costs a third of the processor time per query that DoH does.
+DEFAULT_UPSTREAMS = (
+    "tls://1.1.1.1#one.one.one.one",
+    "tls://1.0.0.1#one.one.one.one",
+    "tls://[2606:4700:4700::1111]#one.one.one.one",
+    "tls://[2606:4700:4700::1001]#one.one.one.one",
+    "https://1.1.1.1/dns-query#cloudflare-dns.com",
+    "https://1.0.0.1/dns-query#cloudflare-dns.com",
+    "https://[2606:4700:4700::1111]/dns-query#cloudflare-dns.com",
+    "https://[2606:4700:4700::1001]/dns-query#cloudflare-dns.com",
+)
+
+_T = TypeVar("_T")
+
+
+class TrustOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[trust]` part: which files say whom to trust. A relative path counts from the configuration's folder."""
+
+    policy: str = ""  # a policy file on top of the shipped one; "" for the shipped one alone
+    log_list: str = ""  # a log list in the v3 schema; "" for the shipped one
+
+
+class EvidenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[evidence]` part: where judgements are kept."""
+
+    file: str = ""  # "": evidence.sqlite3 in the state folder ($STATE_DIRECTORY, /var/lib/stubresolver or the user's)
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration file: every part optional, every key known."""
+
+    upstreams: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)] = DEFAULT_UPSTREAMS
+    listen: ListenOptions = ListenOptions()
+    upstream: UpstreamOptions = UpstreamOptions()
+    resolver: ResolverOptions = ResolverOptions()
+    cache: CacheOptions = CacheOptions()
+    trust: TrustOptions = TrustOptions()
+    evidence: EvidenceOptions = EvidenceOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a person can say in the configuration file, checked."""
+
+    source: str = "defaults"  # the file that it came from
+    upstreams: tuple[Upstream, ...] = tuple(parse_upstream(text) for text in DEFAULT_UPSTREAMS)
+    addresses: tuple[ListenAddress, ...] = tuple(parse_listen_address(text) for text in ListenOptions().addresses)
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
+    resolver: ResolverOptions = field(default_factory=ResolverOptions)
+    cache: CacheOptions = field(default_factory=CacheOptions)
+    policy_file: Path | None = None
+    log_list_file: Path | None = None
+    evidence_file: Path | None = None
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read a configuration file; None reads the default one if it is there. Raises `ConfigError`."""
+    if path is None:
+        if not DEFAULT_FILE.exists():
+            return Settings()
+        path = DEFAULT_FILE
+    return parse_settings(read_file(path, ""), str(path), path.parent)
+
+
+def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
+    """Read a configuration from its octets; `folder` is where relative paths count from. Raises `ConfigError`."""
+    try:
+        tables = tomllib.loads(octets.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, "", f"not TOML: {error}") from None
+    try:
+        document = msgspec.convert(tables, _File)
+    except msgspec.ValidationError as error:
+        raise config_error(name, error) from None
+    upstreams = tuple(
+        _parsed(parse_upstream, text, name, f"upstreams[{index}]") for index, text in enumerate(document.upstreams)
+    )
+    if len(set(upstreams)) < len(upstreams):
+        raise ConfigError(name, "upstreams", "the same upstream stands there twice")
+    return Settings(
+        source=name,
+        upstreams=upstreams,
+        addresses=tuple(
+            _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
+            for index, text in enumerate(document.listen.addresses)
+        ),
+        listen=document.listen,
+        upstream=document.upstream,
+        resolver=document.resolver,
+        cache=document.cache,
+        policy_file=folder / document.trust.policy if document.trust.policy else None,
+        log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
+        evidence_file=folder / document.evidence.file if document.evidence.file else None,
+    )
+
+
+def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
+    """The policy with its anchors: `path` on top of the shipped one, `anchors` a PEM file instead of the policy's own.
+
+    Raises `ConfigError` that names file and key.
+    """
+    shipped = read_shipped("policy.toml")
+    name = str(path) if path else "the shipped policy"
+    policy = read_policy(shipped, read_file(path, "trust.policy") if path else None, name)
+    if anchors is not None:
+        return policy.with_anchors(_read_anchors(anchors, str(anchors), ""))
+    if policy.anchors == "certifi":
+        return policy.with_anchors(_read_anchors(Path(certifi.where()), name, "anchors.source"))
+    if policy.anchors == "system":
+        raise ConfigError(name, "anchors.source", 'the system\'s store is not offered: name a PEM file, or "certifi"')
+    folder = path.parent if path else Path()
+    return policy.with_anchors(_read_anchors(folder / policy.anchors, name, "anchors.source"))
+
+
+def load_log_list(path: Path | None, denied: Mapping[bytes, str] = DENIED_LOGS) -> LogList:
+    """The pinned log list, the shipped one by default; raises `ConfigError`."""
+    octets = read_file(path, "trust.log_list") if path else read_shipped("log_list.json")
+    try:
+        return LogList.parse(octets, denied)
+    except BadInput as error:
+        raise ConfigError(str(path or "the shipped log list"), "", str(error)) from None
+
+
+def read_file(path: Path, key: str) -> bytes:
+    """The octets of a file that `key` names; raises `ConfigError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(str(path), key, f"cannot be read: {error.strerror or error}") from None
+
+
+def read_shipped(name: str) -> bytes:
+    """A file that ships inside the package."""
+    return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
+
+
+def with_listen(settings: Settings, addresses: tuple[ListenAddress, ...]) -> Settings:
+    """The same settings, listening elsewhere."""
+    return replace(settings, addresses=addresses) if addresses else settings
+
+
+def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:
+    """The certificates of a PEM file; raises `ConfigError`."""
+    try:
+        return certificates_from_pem(read_file(path, key))
+    except UnreadableCertificate as error:
+        raise ConfigError(name, key, f"{path}: {error}") from None
+
+
+def _parsed(parse: Callable[[str], _T], text: str, name: str, key: str) -> _T:
+    """One written value through its own parser, its error told with file and key."""
+    try:
+        return parse(text)
+    except BadInput as error:
+        raise ConfigError(name, key, str(error)) from None

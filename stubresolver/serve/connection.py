@@ -1,0 +1,181 @@
+"""One client's TCP connection (RFC 7766): queries in, answers out, in whatever order they are ready.
+
+Theory of operation. Two tasks: one reads, one writes. Reading turns octets into queries; an answer at hand is queued
+for the writer at once, any other when `answer_soon` calls back. The writer takes all that is queued in one write, so
+that pipelined queries that came in one segment leave in few.
+
+The connection *owes* an answer from the moment a query is taken until the answer has been written. Of that one number
+follows all else:
+- idle (RFC 7766 s3: the server "has sent responses to all the queries it has received on that connection") is to owe
+  nothing, and only then does the idle limit run;
+- full is to owe `tcp_queries` answers or to hold much unwritten output, and then reading stops: the kernel's window
+  fills and holds the client back;
+- done is to have stopped reading and to owe nothing: a client that sends its queries and shuts down its side still
+  gets its answers.
+"""
+
+import enum
+import math
+
+import trio
+
+from stubresolver.errors import MalformedQuery
+from stubresolver.serve.answers import Answers
+from stubresolver.serve.options import ListenOptions
+from stubresolver.wire.framing import FrameReader, frame
+from stubresolver.wire.query import Query, malformed_reply
+
+_RECEIVE = 16384  # octets a turn: some hundred queries, less than a millisecond of work
+
+# Reading stops while more than this is unwritten. One answer of the largest size (RFC 1035 s4.2.2: 65,535 octets) fits.
+_FULL_OUTPUT = 65537
+
+# A client that lets answers of this many octets pile up, by asking for large ones and taking none, is cut off: sixteen
+# answers of the largest size. It bounds the memory of all connections to `tcp_clients` times as much.
+_MAX_OUTPUT = 16 * 65537
+
+
+class End(enum.Enum):
+    """Why a connection ended."""
+
+    CLIENT = "the client closed it"
+    RESET = "the client reset it"
+    MALFORMED = "a message that deserves no answer"
+    IDLE = "idle for too long"
+    SLOW = "the client did not take its answers"
+    EVICTED = "idle, and its place was needed"
+    STOPPED = "we stop"
+
+
+class Connection:
+    """Answers the queries of one client on one stream, which it closes at the end."""
+
+    def __init__(self, stream: trio.abc.Stream, host: str, answers: Answers, options: ListenOptions) -> None:
+        self.host = host
+        self.end = End.CLIENT
+        self.queries = 0
+        self.malformed = 0
+        self.idle_since = trio.current_time()  # meaningful while `is_idle`
+        self._stream = stream
+        self._answers = answers
+        self._options = options
+        self._owed = 0
+        self._output: list[bytes] = []
+        self._unwritten = 0  # octets in `_output` and in the write under way
+        self._has_read_all = False
+        self._work = trio.Event()  # for the writer: there is output, or reading has ended
+        self._room = trio.Event()  # for the reader: something was written
+        self._life = trio.CancelScope()
+        self._reading = trio.CancelScope(deadline=self.idle_since + options.tcp_idle_seconds)
+
+    @property
+    def is_idle(self) -> bool:
+        """True if every query has been answered (RFC 7766 s3)."""
+        return self._owed == 0
+
+    async def run(self) -> None:
+        """Serve until the client or a limit ends it. Raises nothing that a client can cause."""
+        async with self._stream:
+            with self._life:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    with self._reading:
+                        await self._read()
+                    if self._reading.cancelled_caught and self.end is End.CLIENT:
+                        self.end = End.IDLE
+                    self._has_read_all = True
+                    self._work.set()
+
+    def stop_reading(self) -> None:
+        """Take no more queries; end when the answers that are owed have been written."""
+        self.end = End.STOPPED
+        self._reading.cancel()
+
+    def abort(self, end: End) -> None:
+        """End now, whatever is owed."""
+        self.end = end
+        self._life.cancel()
+
+    async def _read(self) -> None:
+        """Take queries until the client ends its side, or sends what deserves no answer."""
+        frames = FrameReader()
+        try:
+            while data := await self._stream.receive_some(_RECEIVE):
+                for wire in frames.feed(bytes(data)):
+                    while self._owed >= self._options.tcp_queries or self._unwritten > _FULL_OUTPUT:
+                        self._room = trio.Event()
+                        await self._room.wait()
+                    if not self._take(wire):
+                        self.end = End.MALFORMED
+                        return
+        except trio.BrokenResourceError:
+            # RFC 7766 s6.2.4: if a client has closed the session "before all pending responses have been sent, then
+            # the server MUST NOT attempt to send those responses".
+            self.abort(End.RESET)
+
+    def _take(self, wire: bytes) -> bool:
+        """Take one message; False if it deserves no answer, so that the connection is of no use."""
+        self.queries += 1
+        try:
+            query = Query(wire, tcp=True)
+        except MalformedQuery as error:
+            self.malformed += 1
+            refusal = malformed_reply(wire, error)
+            if refusal is None:
+                return False
+            self._owe()
+            self._reply(refusal)
+            return True
+        self._owe()
+        answer = self._answers.answer_nowait(query, trio.current_time())
+        if answer is None:
+            self._answers.answer_soon(query, self._reply)
+        else:
+            self._reply(answer)
+        return True
+
+    def _owe(self) -> None:
+        """One answer more is owed, and while one is, no idle limit runs.
+
+        RFC 7766 s6.2.3: "servers SHOULD reset the idle timeout on the receipt of a full DNS message, rather than on
+        receipt of any part of a DNS message": a client that trickles octets is idle.
+        """
+        self._owed += 1
+        self._reading.deadline = math.inf
+
+    def _reply(self, answer: bytes) -> None:
+        """Queue one answer; what comes after the connection's end reaches nobody."""
+        self._output.append(frame(answer))
+        self._unwritten += len(answer) + 2
+        if self._unwritten > _MAX_OUTPUT:
+            self.abort(End.SLOW)
+        self._work.set()
+
+    async def _write(self) -> None:
+        """Write what is queued, all of it at a time, until nothing more can come."""
+        while not (self._has_read_all and self._owed == 0):
+            if not self._output:
+                self._work = trio.Event()
+                await self._work.wait()
+                continue
+            answers, self._output = self._output, []
+            data = b"".join(answers)
+            try:
+                with trio.fail_after(self._options.tcp_idle_seconds):
+                    await self._stream.send_all(data)
+            except trio.TooSlowError:
+                self.abort(End.SLOW)
+                return
+            except trio.BrokenResourceError:
+                self.abort(End.RESET)
+                return
+            self._wrote(len(answers), len(data))
+
+    def _wrote(self, answers: int, octets: int) -> None:
+        """So many answers are owed no longer."""
+        self._owed -= answers
+        self._unwritten -= octets
+        self._room.set()
+        if self._owed == 0:
+            self.idle_since = trio.current_time()
+            self._reading.deadline = self.idle_since + self._options.tcp_idle_seconds

@@ -1,0 +1,246 @@
+"""TLS as a client, without a socket: octets and plaintext in, octets and events out. The only door to OpenSSL.
+
+What it is: pyOpenSSL over memory BIOs (RFC 8446; RFC 5246 only where a person lowers the minimum). It speaks TLS and
+reports what was shown; it does not know who may be trusted, and no certificate makes it fail. OpenSSL's own path
+validation runs with the given anchors at the given time as a second lock; what it finds wrong is *recorded* in
+`HandshakeComplete.openssl_error`, so that the whole chain can be judged and kept as evidence.
+
+What it may not do: resume a session (a resumed session shows no certificate, RFC 8446 s2.2), send early data, compress,
+renegotiate, read the system's trust store, send plaintext before the handshake is complete, or raise because of
+what a peer sent.
+
+Each connection gets an `SSL.Context` of its own (0.2 ms), because an X509_STORE takes a verification time once: a
+second `set_time` on the same store is silently ignored, and a store that lives on would judge by the time of its first
+handshake.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from OpenSSL import SSL, crypto
+
+from stubresolver.errors import BadInput, ChannelClosed
+
+VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
+
+# RFC 9325 s4.2: in TLS 1.2, ephemeral key exchange and AEAD only. TLS 1.3 has nothing else.
+TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+
+# What a peer may send before its handshake is complete. OpenSSL allows a chain 100 KiB (SSL_CTX_set_max_cert_list);
+# the rest of a handshake is a few KiB, so 256 KiB hold every honest one and bound a dishonest one.
+HANDSHAKE_LIMIT = 256 * 1024
+
+_READ = 16 * 1024  # RFC 8446 s5.1: "The length MUST NOT exceed 2^14 bytes"; SSL_read gives one record at a time
+_WRITE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeComplete:
+    """The peer has proved that it holds the key of `chain[0]`. Whether that may be trusted is for others to say."""
+
+    chain: tuple[bytes, ...]  # certificates in DER, leaf first, as the peer sent them
+    version: str  # "TLSv1.3"
+    cipher: str  # "TLS_AES_256_GCM_SHA384"
+    group: str | None  # "X25519MLKEM768"; None where OpenSSL cannot tell
+    alpn: str | None  # "h2"; None where none was negotiated
+    openssl_error: str | None  # the first thing that OpenSSL's path validation found wrong; None if nothing
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """Plaintext from the peer."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The peer's direction is over. `clean` only by close_notify (RFC 8446 s6.1); else octets may be missing."""
+
+    clean: bool
+    reason: str  # "" for a clean end
+
+
+TlsEvent = HandshakeComplete | DataReceived | Closed
+
+
+class TLSContext:
+    """What all connections share: the anchors of the second lock and the lowest version that is spoken."""
+
+    def __init__(self, anchors: Sequence[bytes], minimum_version: str = "TLSv1.3") -> None:
+        if minimum_version not in VERSIONS:
+            raise BadInput(f"TLS version {minimum_version!r} is not spoken; expected one of {', '.join(VERSIONS)}")
+        self._minimum = VERSIONS[minimum_version]
+        self._anchors = [_load_anchor(number, der) for number, der in enumerate(anchors)]
+
+    def client(self, server_name: str | None, alpn: list[bytes], now: datetime) -> "TLSClient":
+        """One connection's machine, validating paths at `now` (an aware time); its ClientHello is ready to be sent."""
+        connection = SSL.Connection(self._context(now), None)
+        connection.set_alpn_protos(alpn)
+        # RFC 6066 s3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
+        if server_name is not None and not _is_address(server_name):
+            connection.set_tlsext_host_name(server_name.encode("ascii"))
+        return TLSClient(connection)
+
+    def _context(self, now: datetime) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(self._minimum)
+        context.set_cipher_list(TLS12_CIPHERS)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        store = context.get_cert_store()
+        if store is None:  # pragma: no cover - OpenSSL makes one with every context
+            raise BadInput("OpenSSL gave a context without a certificate store")
+        # RFC 5280 s6.1.1(d): a trust anchor is a name and a key; it need not be self-signed.
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        store.set_time(now.astimezone(UTC))
+        for anchor in self._anchors:
+            store.add_cert(anchor)
+        return context
+
+
+class TLSClient:
+    """One TLS connection as a machine. Feed it with `receive_data`; write out what `data_to_send` gives."""
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+        self._validation = _Validation()
+        self._complete = False
+        self._over = False
+        self._received = 0
+        # On the connection, not on the context: then pyOpenSSL turns an exception of the callback into a failed
+        # handshake and does not raise it later, out of some other call.
+        connection.set_verify(SSL.VERIFY_PEER, self._validation)
+        connection.set_connect_state()
+        self._advance([])
+
+    def receive_data(self, data: bytes) -> list[TlsEvent]:
+        """Take octets from the peer (b"" for the end of the stream) and say what they mean. Never raises."""
+        events: list[TlsEvent] = []
+        if self._over:
+            return events
+        if not data:
+            during = "after the handshake, without close_notify" if self._complete else "during the handshake"
+            return self._end(events, f"the peer closed the connection {during}")
+        if not self._complete:
+            self._received += len(data)
+            if self._received > HANDSHAKE_LIMIT:
+                return self._end(events, f"more than {HANDSHAKE_LIMIT} octets of handshake")
+        try:
+            self._connection.bio_write(data)
+        except SSL.Error as error:
+            return self._end(events, _text(error))
+        return self._advance(events)
+
+    def send(self, plaintext: bytes | bytearray | memoryview) -> None:
+        """Encrypt; `ChannelClosed` where the connection is over. It is a defect to call it before the handshake."""
+        if not self._complete:
+            raise RuntimeError("plaintext before the handshake is complete")
+        if not plaintext:
+            return
+        try:
+            self._connection.send(plaintext)
+        except SSL.Error as error:
+            raise ChannelClosed(f"TLS: {_text(error)}") from None
+
+    def data_to_send(self) -> bytes:
+        """Everything that is to be written now; b"" for nothing."""
+        pieces = []
+        try:
+            while len(piece := self._connection.bio_read(_WRITE)) == _WRITE:
+                pieces.append(piece)
+        except SSL.WantReadError:
+            return b"".join(pieces)
+        return b"".join([*pieces, piece]) if pieces else piece
+
+    def close(self) -> None:
+        """Say close_notify (RFC 8446 s6.1), if the connection is in a state to say it."""
+        try:
+            if self._complete:
+                self._connection.shutdown()
+        except SSL.Error:
+            return
+
+    def _advance(self, events: list[TlsEvent]) -> list[TlsEvent]:
+        """Let OpenSSL work through what it has been given, until it wants more."""
+        try:
+            if not self._complete:
+                self._connection.do_handshake()
+                events.append(self._handshake_complete())
+                self._complete = True
+            while True:
+                events.append(DataReceived(self._connection.recv(_READ)))
+        except SSL.WantReadError:
+            return events
+        except SSL.ZeroReturnError:
+            return self._end(events, "" if self._complete else "close_notify during the handshake")
+        except (SSL.Error, crypto.Error) as error:
+            return self._end(events, _text(error))
+
+    def _handshake_complete(self) -> HandshakeComplete:
+        connection = self._connection
+        certificates = connection.get_peer_cert_chain() or []
+        return HandshakeComplete(
+            chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in certificates),
+            version=connection.get_protocol_version_name(),
+            cipher=connection.get_cipher_name() or "",
+            group=connection.get_group_name(),
+            alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace") or None,
+            openssl_error=self._validation.error,
+        )
+
+    def _end(self, events: list[TlsEvent], reason: str) -> list[TlsEvent]:
+        self._over = True
+        events.append(Closed(clean=not reason, reason=reason))
+        return events
+
+
+class _Validation:
+    """OpenSSL's verify callback: lets every chain pass and remembers the first thing that was wrong with it."""
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+        self._reached_leaf = False
+
+    def __call__(self, _connection: SSL.Connection, _certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+        if not ok and self._first is None:
+            self._first = f"{_CODES.get(code, 'unknown error')} (code {code} at depth {depth})"
+        self._reached_leaf |= bool(ok) and depth == 0
+        return True
+
+    @property
+    def error(self) -> str | None:
+        """None only if OpenSSL has walked the whole path down to the leaf and found nothing wrong."""
+        return self._first or (None if self._reached_leaf else "not validated: OpenSSL never came to the leaf")
+
+
+_CODES = {
+    code: name.removeprefix("ERR_").lower().replace("_", " ")
+    for name, code in vars(SSL.X509VerificationCodes).items()
+    if isinstance(code, int)
+}
+
+
+def _load_anchor(number: int, der: bytes) -> crypto.X509:
+    try:
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+    except crypto.Error as error:
+        raise BadInput(f"trust anchor {number}: {_text(error)}; expected a certificate in DER") from None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(error: Exception) -> str:
+    """What OpenSSL says, in its own words and without its file names."""
+    if isinstance(error, SSL.SysCallError):
+        return "the peer closed the connection without close_notify"
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(reason for _, _, reason in queue if reason) or "OpenSSL failed without a reason"

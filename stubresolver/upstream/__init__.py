@@ -1,0 +1,39 @@
+"""Everything between us and an upstream: the one door (dial), channels, health, the pool."""
+
+from stubresolver.upstream.channel import Channel, Exchange
+from stubresolver.upstream.dial import Demands, Judge, Recorder, VerifiedStream, dial, inspect
+from stubresolver.upstream.health import Health
+from stubresolver.upstream.options import UpstreamOptions
+from stubresolver.upstream.pool import Pool
+from stubresolver.upstream.report import (
+    ConnectionLost,
+    DialFailed,
+    Judged,
+    PoolEvent,
+    PoolStatistics,
+    UpstreamStatistics,
+)
+from stubresolver.upstream.upstream import Transport, Upstream, parse_upstream
+
+__all__ = [
+    "Channel",
+    "ConnectionLost",
+    "Demands",
+    "DialFailed",
+    "Exchange",
+    "Health",
+    "Judge",
+    "Judged",
+    "Pool",
+    "PoolEvent",
+    "PoolStatistics",
+    "Recorder",
+    "Transport",
+    "Upstream",
+    "UpstreamOptions",
+    "UpstreamStatistics",
+    "VerifiedStream",
+    "dial",
+    "inspect",
+    "parse_upstream",
+]

@@ -1,0 +1,272 @@
+"""One verified stream driven by one protocol: queries of many askers go out gathered, answers come back in any order.
+
+Theory of operation. Three tasks per connection and none per query: the reader takes all that has arrived and wakes who
+is answered; the writer sleeps until there is something to say and then says everything in one write; the watcher sleeps
+until the oldest query is too old or the connection has been silent for too long. An asker parks in `Exchange.wait`; if
+it is cancelled, its slot and its id are given back there.
+
+Every exchange ends within `timeout` seconds: answered, failed by the peer, `ExchangeTimeout`, or `ChannelClosed` with
+the connection. Queries beyond the protocol's room wait their turn in a bounded queue, against the same deadline.
+
+What it may not do: dial, choose, ask twice. It takes a `VerifiedStream` and nothing less.
+"""
+
+from collections import deque
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+
+from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolation, UpstreamError
+from stubresolver.transport.protocol import Answered, Draining, Event, Failed, QueryProtocol, Token
+from stubresolver.upstream.dial import VerifiedStream
+
+# How many queries may wait for room, beyond those outstanding. As many as a DoT connection may owe; who finds the queue
+# full is told at once instead of after its deadline.
+MAX_QUEUE = 1000
+
+
+class Exchange:
+    """One query on one channel: who waits, and what became of it."""
+
+    __slots__ = ("_channel", "_task", "asked_at", "result", "token", "wire")
+
+    def __init__(self, channel: "Channel", wire: bytes, now: float) -> None:
+        self._channel = channel
+        self._task: Task | None = None
+        self.wire = wire
+        self.asked_at = now
+        self.token: Token | None = None  # None while it waits for room
+        self.result: bytes | UpstreamError | None = None  # None while it is under way
+
+    async def wait(self) -> bytes | None:
+        """The answer; or None if the channel has gone silent: then wait again, and perhaps ask elsewhere too.
+
+        Raises an `UpstreamError` where there will be no answer. A cancelled wait gives the exchange up.
+        """
+        if self.result is None:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+        else:
+            await trio.lowlevel.checkpoint()
+        if isinstance(self.result, UpstreamError):
+            raise self.result
+        return self.result
+
+    async def answer(self) -> bytes:
+        """Wait for the answer, however silent the channel is."""
+        while (answer := await self.wait()) is None:
+            pass
+        return answer
+
+    def wake(self) -> None:
+        """Let the asker look at the result, or at the silence."""
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task)
+
+    def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
+        self._task = None
+        self._channel.give_up(self)
+        return Abort.SUCCEEDED
+
+
+class Channel:
+    """A connection that queries can be asked on, while `run` is running."""
+
+    def __init__(self, stream: VerifiedStream, protocol: QueryProtocol, *, timeout: float, silence: float) -> None:
+        self.stream = stream
+        self.opened_at = trio.current_time()
+        self.asked = 0
+        self.answered = 0
+        self.ended: str | None = None  # why it is over; "" for our own wish; None while it lives
+        self.draining = False  # takes no more queries
+        self.silent = False  # queries are outstanding and nothing has come for `silence` seconds
+        self._protocol = protocol
+        self._timeout = timeout
+        self._silence = silence
+        self._outstanding: dict[Token, Exchange] = {}  # oldest first
+        self._queue: deque[Exchange] = deque()
+        self._silent_since: float | None = None  # since when something has been owed and nothing has come
+        self._unsent = b""
+        self._to_write = trio.Event()
+        self._to_watch = trio.Event()
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def outstanding(self) -> int:
+        """How many exchanges are under way or waiting for room."""
+        return len(self._outstanding) + len(self._queue)
+
+    @property
+    def open(self) -> bool:
+        """True if it takes queries, be it into the queue. One that has no room while it owes us nothing is worn out."""
+        if self.ended is not None or self.draining:
+            return False
+        return self._protocol.room > 0 or 0 < self.outstanding < MAX_QUEUE
+
+    @property
+    def room(self) -> bool:
+        """True if a query would go out at once."""
+        return not self._queue and self._protocol.room > 0
+
+    def ask(self, wire: bytes) -> Exchange:
+        """Begin an exchange; the caller must `wait` for it. `ChannelClosed` where it takes no queries."""
+        if not self.open:
+            raise ChannelClosed(f"{self.stream.upstream}: {self.ended or 'this connection takes no more queries'}")
+        exchange = Exchange(self, wire, trio.current_time())
+        if self.room:
+            self._send(exchange)
+        else:
+            self._queue.append(exchange)
+        self._to_watch.set()
+        return exchange
+
+    async def exchange(self, wire: bytes) -> bytes:
+        """Ask and wait for the answer, however silent the channel is."""
+        return await self.ask(wire).answer()
+
+    def give_up(self, exchange: Exchange) -> None:
+        """Nobody waits for this exchange any more."""
+        if exchange.token is None:
+            self._queue.remove(exchange)
+        elif self._outstanding.pop(exchange.token, None) is not None:
+            self._protocol.forget(exchange.token)
+            self._to_write.set()
+            self._admit()
+        self._end_if_drained()
+
+    def retire(self) -> None:
+        """Take no more queries; end when the last outstanding one is answered."""
+        self.draining = True
+        self._end_if_drained()
+
+    async def run(self) -> None:
+        """Drive the connection until it ends; then close it and fail whatever is outstanding."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                nursery.start_soon(self._read)
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._watch)
+                self._to_write.set()  # what the protocol says first (RFC 9113 s3.4)
+                if self.ended is not None:
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._end("")
+            with trio.CancelScope(shield=True):
+                await self.stream.aclose()
+
+    async def _read(self) -> None:
+        while self.ended is None:
+            try:
+                data = await self.stream.receive_some()
+            except trio.BrokenResourceError as error:
+                self._end(f"connection lost: {error.__cause__ or error}")
+                return
+            self.silent = False
+            for event in self._protocol.receive_data(data):
+                self._handle(event)
+            self._silent_since = trio.current_time() if self._outstanding else None
+            if unsent := self._protocol.data_to_send():  # acknowledgements
+                self._unsent += unsent
+                self._to_write.set()
+            if self._queue:
+                self._admit()
+            self._end_if_drained()
+
+    async def _write(self) -> None:
+        while True:
+            await self._to_write.wait()
+            self._to_write = trio.Event()
+            data = self._unsent + self._protocol.data_to_send()
+            self._unsent = b""
+            try:
+                if data:
+                    await self.stream.send_all(data)
+            except trio.BrokenResourceError as error:
+                self._end(f"connection lost: {error.__cause__ or error}")
+                return
+
+    async def _watch(self) -> None:
+        while True:
+            if not self.outstanding:
+                self._to_watch = trio.Event()
+                await self._to_watch.wait()
+            await trio.sleep_until(self._next_deadline())
+            now = trio.current_time()
+            while (oldest := self._oldest()) is not None and oldest.asked_at + self._timeout <= now:
+                self._expire(oldest)
+            if not self.silent and self._silent_since is not None and self._silent_since + self._silence <= now:
+                self.silent = True
+                for exchange in [*self._outstanding.values(), *self._queue]:
+                    exchange.wake()
+
+    def _next_deadline(self) -> float:
+        oldest = self._oldest()
+        deadline = trio.current_time() if oldest is None else oldest.asked_at + self._timeout
+        if not self.silent and self._silent_since is not None:
+            deadline = min(deadline, self._silent_since + self._silence)
+        return deadline
+
+    def _oldest(self) -> Exchange | None:
+        """The exchange that ends first: queries go out in the order in which they were asked."""
+        outstanding = next(iter(self._outstanding.values()), None)
+        return outstanding or (self._queue[0] if self._queue else None)
+
+    def _expire(self, exchange: Exchange) -> None:
+        exchange.result = ExchangeTimeout(f"{self.stream.upstream}: no answer within {self._timeout:g} s")
+        self.give_up(exchange)
+        exchange.wake()
+
+    def _send(self, exchange: Exchange) -> None:
+        exchange.token = self._protocol.send_query(exchange.wire)
+        self._outstanding[exchange.token] = exchange
+        self.asked += 1
+        if self._silent_since is None:
+            self._silent_since = trio.current_time()
+        self._to_write.set()
+
+    def _admit(self) -> None:
+        """Send from the queue while there is room."""
+        while self._queue and self._protocol.room > 0:
+            self._send(self._queue.popleft())
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Answered):
+            exchange = self._outstanding.pop(event.token, None)
+            self.answered += 1
+            if exchange is not None:
+                exchange.result = event.wire
+                exchange.wake()
+        elif isinstance(event, Failed):
+            exchange = self._outstanding.pop(event.token, None)
+            if exchange is not None:
+                kind = ChannelClosed if event.retry else ProtocolViolation
+                exchange.result = kind(f"{self.stream.upstream}: {event.reason}")
+                exchange.wake()
+        elif isinstance(event, Draining):
+            self.draining = True
+            while self._queue:
+                self._close(self._queue.popleft(), "this connection takes no more queries")
+        else:
+            self._end(event.reason or "the upstream closed the connection")
+
+    def _end_if_drained(self) -> None:
+        if self.draining and not self.outstanding:
+            self._end("")
+
+    def _end(self, reason: str) -> None:
+        """The connection is over: wake all askers and stop the tasks. The first reason counts."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        for exchange in [*self._outstanding.values(), *self._queue]:
+            self._close(exchange, reason or "the connection was closed")
+        self._outstanding.clear()
+        self._queue.clear()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def _close(self, exchange: Exchange, reason: str) -> None:
+        exchange.result = ChannelClosed(f"{self.stream.upstream}: {reason}")
+        exchange.wake()

@@ -1,0 +1,341 @@
+"""The one door between us and an upstream: connect, shake hands, judge, record, require.
+
+A query octet can only be written to a `VerifiedStream`, and only `dial` makes one, after the verdict has allowed it.
+Until then nothing leaves this machine but TCP and the TLS handshake; even our Finished message waits for the verdict.
+This is also the one place (with `cli`) where wall-clock time is read: one reading serves OpenSSL's validation, the
+judge and the evidence.
+
+What it may not do: try again, choose between upstreams, speak DNS, or hand out a stream without requiring its verdict.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import trio
+from trio import socket
+
+from stubresolver.errors import (
+    ChannelClosed,
+    ConnectFailed,
+    EvidenceError,
+    HandshakeFailed,
+    ProtocolViolation,
+    UpstreamError,
+)
+from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
+from stubresolver.upstream.upstream import Transport, Upstream
+from stubresolver.verify.presented import Presented, TlsFacts
+from stubresolver.verify.verdict import Verdict
+
+# RFC 6298 s2: the first retransmission of a SYN comes after 1 s, the second 2 s later. Three seconds survive the loss
+# of one SYN and leave the client, whose patience ends at about 5 s (dig, glibc), time for another upstream.
+CONNECT_TIMEOUT = 3.0
+DIAL_TIMEOUT = 5.0  # connect and handshake together: the same patience
+
+# RFC 5482: how long written octets may stay unacknowledged before the kernel gives the connection up; Linux would wait
+# some 15 minutes (tcp_retries2). Twice the dial's patience: a flaky radio link recovers, a dead one does not linger.
+USER_TIMEOUT_MS = 10_000
+
+CLOSE_TIMEOUT = 1.0  # for close_notify; it is a courtesy (RFC 8446 s6.1) and nobody waits for it
+
+# RFC 7301; "dot" and "h2" are the IANA registry's names. RFC 9113 s3.2 demands h2; DoT servers may know no ALPN at all.
+ALPN = {Transport.DOT: [b"dot"], Transport.DOH: [b"h2"]}
+
+_RECEIVE = 64 * 1024
+_DOOR = object()  # the proof that a VerifiedStream was made here
+
+
+class Judge(Protocol):
+    """What judges a peer; `verify.Verifier` does."""
+
+    def judge(self, presented: Presented, now: datetime) -> Verdict:
+        """The whole verdict; pure."""
+
+
+class Recorder(Protocol):
+    """What keeps every chain and verdict; `evidence.EvidenceStore` does."""
+
+    async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
+        """Keep it, durably, before the decision takes effect; `EvidenceError` if that is impossible."""
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+async def open_tcp(upstream: Upstream) -> trio.abc.Stream:
+    """A TCP connection to the upstream's address; OSError where there is none."""
+    family = socket.AF_INET if upstream.address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # RFC 7766 s8 and Nagle (RFC 9293 s3.7.4): queries are small, complete and urgent.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        await sock.connect((str(upstream.address), upstream.port))
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What every dial needs: the TLS machine's context, who judges, who keeps the evidence, and what time it is."""
+
+    context: TLSContext
+    judge: Judge
+    recorder: Recorder
+    clock: Callable[[], datetime] = utc_now
+    open_tcp: Callable[[Upstream], Awaitable[trio.abc.Stream]] = open_tcp
+
+
+class VerifiedStream(trio.abc.Stream):
+    """A TLS stream whose peer was judged and allowed. It has no public constructor: only `dial` makes one."""
+
+    def __init__(self, door: object, connected: "_Connected") -> None:
+        if door is not _DOOR:
+            raise TypeError("only dial() makes a VerifiedStream")
+        connected.verdict.require()
+        self.upstream = connected.upstream
+        self.presented = connected.presented
+        self.verdict = connected.verdict
+        self._transport = connected.transport
+        self._tls = connected.tls
+        self._plain = connected.early
+        self._end: Closed | None = connected.end
+        self._receiving = False
+        self._sending = False
+        self._broken = False  # a write did not end: the peer can make nothing of later records
+        self._closed = False
+
+    @property
+    def alpn(self) -> str | None:
+        """The negotiated application protocol."""
+        return self.presented.tls.alpn if self.presented.tls else None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt and write. After an error or a cancellation the stream can only be closed."""
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            self._require_open()
+            if self._broken:
+                raise trio.BrokenResourceError("an earlier write did not end")
+            try:
+                self._tls.send(data)
+            except ChannelClosed as error:
+                raise trio.BrokenResourceError(error.summary) from None
+            await self._write()
+        finally:
+            self._sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the transport takes octets again."""
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            self._require_open()
+            await self._transport.wait_send_all_might_not_block()
+        finally:
+            self._sending = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Plaintext, as much as there is; b"" after close_notify; `BrokenResourceError` where the end was not clean.
+
+        It never writes: the answer to a KeyUpdate goes out with our next octets, as RFC 8446 s4.6.3 asks.
+        """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        self._receiving = True
+        try:
+            self._require_open()
+            if self._plain or self._end:
+                await trio.lowlevel.checkpoint()
+            while not self._plain and not self._end:
+                self._take(bytes(await self._transport.receive_some(_RECEIVE)))
+        finally:
+            self._receiving = False
+        if not self._plain and self._end and not self._end.clean:
+            raise trio.BrokenResourceError(self._end.reason)
+        data = self._plain[:max_bytes]
+        self._plain = self._plain[len(data) :]
+        return data
+
+    async def aclose(self) -> None:
+        """Say close_notify if that is possible at once, and close."""
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        try:
+            if not self._sending and not self._broken:
+                self._tls.close()
+                with trio.move_on_after(CLOSE_TIMEOUT), contextlib.suppress(trio.BrokenResourceError):
+                    await self._write()
+        finally:
+            await trio.aclose_forcefully(self._transport)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+
+    def _take(self, data: bytes) -> None:
+        self._plain, self._end = _plaintext(self._tls.receive_data(data))
+
+    async def _write(self) -> None:
+        data = self._tls.data_to_send()
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
+        self._broken = True
+        await self._transport.send_all(data)
+        self._broken = False
+
+
+async def dial(
+    upstream: Upstream,
+    demands: Demands,
+    *,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    timeout: float = DIAL_TIMEOUT,  # noqa: ASYNC109 - the two limits name different errors
+) -> VerifiedStream:
+    """A verified stream, or `ConnectFailed`, `HandshakeFailed`, `ProtocolViolation` or `PolicyRefused`.
+
+    On every error the connection is closed, and not one application octet has been written.
+    """
+    connected = await _connect(upstream, demands, connect_timeout, timeout)
+    try:
+        _require(connected)
+        stream = VerifiedStream(_DOOR, connected)
+        await _finish_handshake(stream)
+    except BaseException:
+        await trio.aclose_forcefully(connected.transport)
+        raise
+    return stream
+
+
+async def inspect(
+    upstream: Upstream,
+    demands: Demands,
+    *,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    timeout: float = DIAL_TIMEOUT,  # noqa: ASYNC109 - as in dial
+) -> tuple[Presented, Verdict]:
+    """The same steps without `require`: what the upstream shows and how it is judged. Sends nothing and closes."""
+    connected = await _connect(upstream, demands, connect_timeout, timeout)
+    await trio.aclose_forcefully(connected.transport)
+    return connected.presented, connected.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """A judged and recorded connection whose verdict has not taken effect yet."""
+
+    upstream: Upstream
+    transport: trio.abc.Stream
+    tls: TLSClient
+    presented: Presented
+    tls_facts: TlsFacts
+    verdict: Verdict
+    early: bytes  # plaintext that came with the end of the handshake (an HTTP/2 server's SETTINGS)
+    end: Closed | None  # the peer has closed at once
+
+
+async def _connect(upstream: Upstream, demands: Demands, connect_timeout: float, timeout: float) -> _Connected:  # noqa: ASYNC109
+    deadline = trio.current_time() + timeout
+    transport = await _open(upstream, demands, min(connect_timeout, timeout))
+    try:
+        now = demands.clock()
+        tls = demands.context.client(upstream.name, ALPN[upstream.transport], now)
+        try:
+            with trio.fail_at(deadline):
+                complete, rest = await _handshake(upstream, transport, tls)
+        except trio.TooSlowError:
+            raise HandshakeFailed(f"{upstream}: no TLS handshake within {timeout:g} s") from None
+        facts = TlsFacts(complete.version, complete.cipher, complete.group, complete.alpn, complete.openssl_error)
+        presented = Presented(upstream.address, upstream.name, complete.chain, facts)
+        verdict = _judge(upstream, demands.judge, presented, now)
+        await _record(upstream, demands.recorder, presented, verdict)
+        return _Connected(upstream, transport, tls, presented, facts, verdict, *_plaintext(rest))
+    except BaseException:
+        await trio.aclose_forcefully(transport)
+        raise
+
+
+async def _open(upstream: Upstream, demands: Demands, seconds: float) -> trio.abc.Stream:
+    try:
+        with trio.fail_after(seconds):
+            return await demands.open_tcp(upstream)
+    except trio.TooSlowError:
+        raise ConnectFailed(f"{upstream}: no TCP connection within {seconds:g} s") from None
+    except OSError as error:
+        raise ConnectFailed(f"{upstream}: {(error.strerror or str(error)).lower()}") from None
+
+
+async def _handshake(
+    upstream: Upstream, transport: trio.abc.Stream, tls: TLSClient
+) -> tuple[HandshakeComplete, list[TlsEvent]]:
+    """Drive the handshake up to, and without, our Finished message; the events that came after its end."""
+    try:
+        while True:
+            if data := tls.data_to_send():
+                await transport.send_all(data)
+            events = tls.receive_data(bytes(await transport.receive_some(_RECEIVE)))
+            for number, event in enumerate(events):
+                if isinstance(event, HandshakeComplete):
+                    return event, events[number + 1 :]
+                if isinstance(event, Closed):
+                    raise HandshakeFailed(f"{upstream}: TLS handshake failed: {event.reason}")
+    except trio.BrokenResourceError as error:
+        reason = error.__cause__ or error
+        text = reason.strerror if isinstance(reason, OSError) else None
+        raise HandshakeFailed(f"{upstream}: {(text or 'connection lost').lower()} during the TLS handshake") from None
+
+
+def _judge(upstream: Upstream, judge: Judge, presented: Presented, now: datetime) -> Verdict:
+    try:
+        return judge.judge(presented, now)
+    except Exception as error:  # a defect of ours, but a peer's certificate must not end the process: refuse
+        problem = f"{type(error).__name__}: {error}"
+        raise HandshakeFailed(f"{upstream}: the certificate could not be judged: {problem}") from error
+
+
+async def _record(upstream: Upstream, recorder: Recorder, presented: Presented, verdict: Verdict) -> None:
+    try:
+        await recorder.record(str(upstream), presented, verdict)
+    except EvidenceError as error:
+        raise UpstreamError(f"{upstream}: not used, because its evidence could not be kept: {error}") from error
+
+
+def _require(connected: _Connected) -> None:
+    """Let the verdict take effect. Raises unless this connection may be used for what we want."""
+    connected.verdict.require()
+    upstream, tls = connected.upstream, connected.tls_facts
+    if tls.openssl_error is not None:
+        # The verdict has a rule for this. Should a judge forget it, the second lock still holds.
+        raise HandshakeFailed(f"{upstream}: OpenSSL does not validate the chain: {tls.openssl_error}")
+    if upstream.transport is Transport.DOH and tls.alpn != "h2":
+        raise ProtocolViolation(f"{upstream}: got ALPN {tls.alpn or 'none'}, expected h2")
+
+
+async def _finish_handshake(stream: VerifiedStream) -> None:
+    """Send our Finished message now: the peer would not wait for it until the first query."""
+    try:
+        with trio.fail_after(CLOSE_TIMEOUT):
+            await stream.send_all(b"")
+    except (trio.BrokenResourceError, trio.TooSlowError):
+        raise HandshakeFailed(f"{stream.upstream}: connection lost at the end of the TLS handshake") from None
+
+
+def _plaintext(events: list[TlsEvent]) -> tuple[bytes, Closed | None]:
+    """What the events of an established connection bring: octets, and perhaps the end."""
+    end = next((event for event in events if isinstance(event, Closed)), None)
+    return b"".join(event.data for event in events if isinstance(event, DataReceived)), end

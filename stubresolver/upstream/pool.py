@@ -1,0 +1,270 @@
+"""All upstreams behind one `exchange`: which connection to use, when to dial, when to ask once more.
+
+Rules. The order in which upstreams were configured is the order of preference. One connection in use and at most one
+dial per upstream (RFC 7766 s6.2.2). A query is asked on the most preferred connection that is open, has room and is not
+silent. Where there is none, the most preferred upstream that may be dialled is dialled, and 250 ms later the next one
+too if nothing stands yet (RFC 8305 s5). While a less preferred connection serves, a better upstream that may be dialled
+is dialled beside it. A query is asked at most twice: once more, elsewhere if possible, when its connection ended or
+went silent. While all upstreams pause, askers hear at once why.
+
+What it may not do: judge, know what a query or an answer means, or let an exchange take longer than `query_timeout`.
+"""
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import trio
+
+from stubresolver.errors import ChannelClosed, ExchangeTimeout, NoUpstream, PolicyRefused, UpstreamError
+from stubresolver.transport.doh import DohProtocol
+from stubresolver.transport.dot import DotProtocol
+from stubresolver.transport.protocol import QueryProtocol
+from stubresolver.upstream.channel import Channel, Exchange
+from stubresolver.upstream.dial import Demands, VerifiedStream, dial
+from stubresolver.upstream.health import Health
+from stubresolver.upstream.line import Line
+from stubresolver.upstream.options import UpstreamOptions
+from stubresolver.upstream.report import ConnectionLost, DialFailed, Judged, PoolEvent, PoolStatistics
+from stubresolver.upstream.upstream import DEFAULT_PORTS, Transport, Upstream
+from stubresolver.verify.verdict import Verdict
+
+
+class Pool:
+    """An `Exchanger` over verified upstreams; it works while `run` is running."""
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        demands: Demands,
+        options: UpstreamOptions | None = None,
+        report: Callable[[PoolEvent], None] = lambda _event: None,
+    ) -> None:
+        self._demands = demands
+        self._options = options or UpstreamOptions()
+        self._report = report
+        pauses = (self._options.backoff_first, self._options.backoff_longest, self._options.refused_pause)
+        self._lines = [Line(upstream, Health(*pauses)) for upstream in upstreams]
+        self._changed = trio.Event()  # set, and replaced, whenever a dial has ended
+        self._dialled_at = float("-inf")
+        self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the connections; dial at once, and again until one stands. Cancel it to close everything."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                await self._prewarm()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def exchange(self, query: bytes) -> bytes:
+        """The answer to a query in wire format, or an `UpstreamError` whose summary says why there is none."""
+        deadline = trio.current_time() + self._options.query_timeout
+        channel = self._choose(None)
+        if channel is not None:
+            return await self._ask(query, channel, deadline)
+        with self._until(deadline):
+            return await self._ask(query, await self._connected(None), deadline)
+
+    def statistics(self) -> PoolStatistics:
+        """What is known of all upstreams, in order of preference."""
+        now = trio.current_time()
+        return PoolStatistics(tuple(line.statistics(now) for line in self._lines))
+
+    async def _ask(self, query: bytes, channel: Channel, deadline: float) -> bytes:
+        """Ask on this channel; once more elsewhere if it ends first, or also elsewhere if it goes silent."""
+        try:
+            exchange = channel.ask(query)
+            answer = await exchange.wait()
+        except ChannelClosed:
+            with self._until(deadline):
+                return await self._ask_elsewhere(query, channel)
+        if answer is not None:
+            return answer
+        with self._until(deadline):
+            return await self._race(query, channel, exchange)
+
+    async def _ask_elsewhere(self, query: bytes, avoid: Channel) -> bytes:
+        channel = await self._connected(avoid)
+        return await channel.exchange(query)
+
+    async def _race(self, query: bytes, silent: Channel, exchange: Exchange) -> bytes:
+        """The first answer: from the silent channel after all, or from elsewhere."""
+        answers: list[bytes] = []
+        errors: list[UpstreamError] = []
+
+        async def take(source: Awaitable[bytes]) -> None:
+            try:
+                answers.append(await source)
+            except UpstreamError as error:
+                errors.append(error)
+            if answers or len(errors) == 2:
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take, exchange.answer())
+            nursery.start_soon(take, self._ask_elsewhere(query, silent))
+        if answers:
+            return answers[0]
+        raise min(errors, key=lambda error: not isinstance(error, PolicyRefused | NoUpstream))
+
+    async def _connected(self, avoid: Channel | None) -> Channel:
+        """A channel to ask on, dialling as the rules say; the most telling reason where there is none to be had."""
+        while True:
+            if (channel := self._choose(avoid)) is not None:
+                return channel
+            now = trio.current_time()
+            candidate = self._candidate(now)
+            dialling = any(line.dialling for line in self._lines)
+            if candidate is not None and (not dialling or now >= self._dialled_at + self._options.head_start):
+                self._dial(candidate, now)
+                candidate = self._candidate(now)
+            elif not dialling:
+                if avoid is not None and avoid.open and not avoid.silent:
+                    return avoid
+                raise self._reason()
+            next_dial = self._dialled_at + self._options.head_start if candidate is not None else float("inf")
+            with trio.move_on_at(next_dial):
+                await self._changed.wait()
+
+    def _choose(self, avoid: Channel | None) -> Channel | None:
+        """The most preferred usable channel, with room before one without; wakes what should be better."""
+        if self._nursery is None:
+            raise NoUpstream("shutting down")
+        full: Channel | None = None
+        for line in self._lines:
+            channel = line.usable
+            if channel is None or channel is avoid:
+                continue
+            if channel.room:
+                self._improve(line, channel)
+                return channel
+            full = full or channel
+        return full
+
+    def _improve(self, chosen: Line, channel: Channel) -> None:
+        """Dial upstreams that are preferred to the chosen one, and the chosen one anew if its verdict is old."""
+        if chosen is self._lines[0] and trio.current_time() - channel.opened_at < self._options.lifetime:
+            return
+        now = trio.current_time()
+        for line in self._lines:
+            worn = line.usable is None or now - line.opened_at >= self._options.lifetime
+            if worn and not line.dialling and line.health.ready(now):
+                self._dial(line, now)
+            if line is chosen:
+                return
+
+    def _candidate(self, now: float) -> Line | None:
+        """The most preferred upstream that may be dialled now and has no connection in use."""
+        return next(
+            (line for line in self._lines if line.usable is None and not line.dialling and line.health.ready(now)), None
+        )
+
+    def _dial(self, line: Line, now: float) -> None:
+        if self._nursery is None:
+            raise NoUpstream("shutting down")
+        line.dialling = True
+        self._dialled_at = now
+        self._nursery.start_soon(self._hold, line)
+
+    async def _hold(self, line: Line) -> None:
+        """Dial, and if a verified stream comes of it, drive its channel until it ends."""
+        options = self._options
+        channel: Channel | None = None
+        try:
+            stream = await dial(
+                line.upstream, self._demands, connect_timeout=options.connect_timeout, timeout=options.dial_timeout
+            )
+        except UpstreamError as error:
+            self._dial_failed(line, error)
+        else:
+            channel = self._dial_succeeded(line, stream)
+        finally:
+            line.dialling = False
+            self._changed.set()
+            self._changed = trio.Event()
+        if channel is not None:
+            await channel.run()
+            self._channel_ended(line, channel)
+
+    def _dial_failed(self, line: Line, error: UpstreamError) -> None:
+        now = trio.current_time()
+        line.failed_with(error)
+        if isinstance(error, PolicyRefused) and isinstance(error.verdict, Verdict):
+            line.verdict = error.verdict
+            line.health = line.health.refused(now)
+            if line.channel is not None:  # judged anew and refused: what was allowed an hour ago is so no more
+                line.channel.retire()
+            self._report(Judged(line.upstream, error.verdict))
+        else:
+            line.health = line.health.failed(now, random.random())  # noqa: S311 - jitter is no secret
+            self._report(DialFailed(line.upstream, error))
+
+    def _dial_succeeded(self, line: Line, stream: VerifiedStream) -> Channel:
+        options = self._options
+        old, line.channel = (
+            line.channel,
+            Channel(stream, _protocol(line.upstream), timeout=options.query_timeout, silence=options.silence),
+        )
+        if old is not None:
+            old.retire()
+        line.error = None
+        line.verdict = stream.verdict
+        line.connections += 1
+        self._report(Judged(line.upstream, stream.verdict))
+        return line.channel
+
+    def _channel_ended(self, line: Line, channel: Channel) -> None:
+        line.asked += channel.asked
+        line.answered += channel.answered
+        if line.channel is channel:
+            line.channel = None
+            if channel.answered:
+                line.health = line.health.succeeded()
+            elif channel.asked:  # it takes queries and answers none: no better than a failed dial
+                line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
+        if channel.ended:
+            line.failed_with(ChannelClosed(f"{line.upstream}: {channel.ended}"))
+            self._report(ConnectionLost(line.upstream, channel.ended))
+
+    async def _prewarm(self) -> None:
+        """A first connection before the first query; where there is no network yet, as soon as there is one."""
+        while self._nursery is not None:
+            try:
+                await self._connected(None)
+            except UpstreamError:
+                ready_at = min((line.health.ready_at for line in self._lines), default=float("inf"))
+                await trio.sleep_until(max(ready_at, trio.current_time() + self._options.backoff_first))
+            else:
+                return
+
+    def _reason(self) -> UpstreamError:
+        """Why nothing can be asked: a refused certificate before all else, because only a person can mend it."""
+        errors = [line.error for line in self._lines if line.error is not None]
+        for error in errors:
+            if isinstance(error, PolicyRefused):
+                return PolicyRefused(error.summary, error.verdict)
+        if not errors:
+            return NoUpstream("no upstream is configured")
+        return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
+
+    @contextlib.contextmanager
+    def _until(self, deadline: float) -> Iterator[None]:
+        try:
+            with trio.fail_at(deadline):
+                yield
+        except trio.TooSlowError:
+            raise ExchangeTimeout(f"no upstream answered within {self._options.query_timeout:g} s") from None
+
+
+def _protocol(upstream: Upstream) -> QueryProtocol:
+    """The machine that speaks to this upstream."""
+    if upstream.transport is Transport.DOT:
+        return DotProtocol()
+    # RFC 9110 s4.2.2 and s7.2: the authority is the host, a name where we know one, and the port unless it is 443.
+    address = f"[{upstream.address}]" if upstream.address.version == 6 else str(upstream.address)
+    port = "" if upstream.port == DEFAULT_PORTS[Transport.DOH] else f":{upstream.port}"
+    return DohProtocol((upstream.name or address) + port, upstream.path)

@@ -1,0 +1,191 @@
+"""What a client asked: one strict walk over its octets, into the few facts that the rest of the program needs.
+
+A query is one question (RFC 9619 s4), nothing in the answer and authority sections, and at most one OPT record
+(RFC 6891 s6.1.1). Anything else raises `MalformedQuery` and nothing but that, whatever the octets. Decisions:
+
+* RD=0 is not refused: the bit travels on and is part of the key, so the upstream says what it means and nobody can look
+  into what others asked (cache snooping).
+* QTYPE=ANY travels on: how little to answer is the responder's choice (RFC 8482 s4).
+* Meta-types other than ANY (AXFR, IXFR, TKEY, ...; RFC 6895 s3.1) and classes other than IN are not implemented here:
+  NOTIMP, "the name server does not support the requested kind of query" (RFC 1035 s4.1.1). So is a TSIG or SIG(0):
+  forwarding it unchanged (RFC 8945 s5.5) would exclude our own padding, and we share no key.
+* AA, TC, RA, Z and RCODE of a query, the EDNS bits other than DO, and the options are ignored and not sent on.
+"""
+
+import struct
+from typing import Final
+
+from stubresolver.errors import MalformedQuery
+from stubresolver.wire.codes import (
+    AD,
+    ANY,
+    BADVERS,
+    CD,
+    FORMERR,
+    NOTIMP,
+    OPCODE,
+    OPT,
+    QR,
+    RA,
+    RCODE,
+    RD,
+    SIG,
+    TSIG,
+)
+from stubresolver.wire.opt import OPT_OCTETS, OPT_START, UDP_PAYLOAD, extended_errors, opt_record
+
+# The last octet of a key. RD, AD and CD stand where the header has them.
+KEY_EDNS: Final = 0x02
+KEY_DO: Final = 0x80
+
+_PLAIN = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1, ANCOUNT 0, NSCOUNT 0, ARCOUNT 0
+_WITH_OPT = b"\0\1\0\0\0\0\0\1"
+_NOT_A_QUERY = QR | OPCODE
+_CLASS_IN = b"\0\1"
+_OPT_FIELDS = struct.Struct(">3xHxBHH")  # payload, version, flags, RDLENGTH
+_RECORD_FIELDS = struct.Struct(">H6xH")  # TYPE, RDLENGTH
+_OCTET = tuple(bytes((value,)) for value in range(256))
+
+
+class Query:
+    """One client's question, built only by parsing.
+
+    `wire` are the octets as they came, `end` is where the question ends in them, `key` tells questions with different
+    answers apart (question in lower case, then one octet of RD, CD, AD, EDNS and DO), `has_edns` says that the reply
+    has an OPT record, `size` is how many octets the reply may have.
+    """
+
+    __slots__ = ("end", "has_edns", "key", "size", "wire")
+
+    def __init__(self, wire: bytes, *, tcp: bool = False) -> None:
+        counts = wire[4:12]
+        if (counts != _PLAIN and counts != _WITH_OPT) or wire[2] & _NOT_A_QUERY:  # noqa: PLR1714 - quicker than a set
+            raise _header_problem(wire)
+        position = 12
+        try:
+            while length := wire[position]:
+                if length > 63:
+                    raise MalformedQuery(f"a label in the question starts with {length:#x}, expected 1 to 63", FORMERR)
+                position += length + 1
+            # A type of 128 and above with a high octet of zero is a meta-type (RFC 6895 s3.1); so is OPT.
+            kind = wire[position + 2]
+            if (kind >= 128 or kind == OPT) and kind != ANY and not wire[position + 1]:
+                raise MalformedQuery(f"the meta-type {kind} is not served here", NOTIMP)
+        except IndexError:
+            raise MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR) from None
+        end = position + 5
+        if position > 12 + 254 or wire[position + 3 : end] != _CLASS_IN:
+            raise _question_problem(wire, position)
+        bits = wire[2] & RD | wire[3] & (AD | CD)
+        if counts == _WITH_OPT:
+            size, flags = _read_opt(wire, end)
+            bits |= flags
+            self.has_edns = True
+        else:
+            if len(wire) != end:
+                raise MalformedQuery(f"{len(wire) - end} octets follow the question, expected none", FORMERR)
+            size = 512  # RFC 1035 s4.2.1
+            self.has_edns = False
+        self.wire = wire
+        self.end = end
+        # Only the name is lowered: in the type, 0x41 is HTTPS and 0x61 is not.
+        self.key = wire[12 : position + 1].lower() + wire[position + 1 : end] + _OCTET[bits]
+        self.size = 65535 if tcp else size
+
+
+def malformed_reply(datagram: bytes, error: MalformedQuery) -> bytes | None:
+    """What to say to a client whose octets are no query that we serve; None for silence.
+
+    Never longer than what the client sent, and never an answer to a response, so that nobody can make two servers
+    talk to each other or us to a third party (RFC 1035 s7.3: a response is matched to a request or dropped).
+    """
+    if error.rcode is None or len(datagram) < 12 or datagram[2] & QR:
+        return None
+    end = _question_end(datagram)
+    # RFC 6891 s6.1.1: "If an OPT record is present in a received request, compliant responders MUST include an OPT
+    # record in their respective responses."
+    has_opt = len(datagram) >= end + OPT_OCTETS and datagram[end : end + 3] == OPT_START and end > 12
+    opt = opt_record(extended_rcode=error.rcode >> 4) if has_opt else b""
+    flags = bytes((QR | datagram[2] & (OPCODE | RD), RA | datagram[3] & CD | error.rcode & RCODE))
+    counts = bytes((0, 1 if end > 12 else 0, 0, 0, 0, 0, 0, 1 if has_opt else 0))
+    return datagram[:2] + flags + counts + datagram[12:end] + opt
+
+
+def _read_opt(wire: bytes, end: int) -> tuple[int, int]:
+    """The OPT record that fills the rest of the message: the size for the reply, and the key's bits for EDNS and DO."""
+    if wire[end : end + 3] != OPT_START or len(wire) < end + OPT_OCTETS:
+        raise _additional_problem(wire, end)
+    payload, version, flags, length = _OPT_FIELDS.unpack_from(wire, end)
+    # RFC 6891 s6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond with
+    # RCODE=BADVERS."
+    if version:
+        raise MalformedQuery(f"EDNS version {version}, expected 0", BADVERS)
+    start = end + OPT_OCTETS
+    if start + length != len(wire):
+        raise MalformedQuery(f"{len(wire) - start} octets follow the OPT header, expected {length}", FORMERR)
+    if length and extended_errors(wire, start, len(wire)) is None:
+        raise MalformedQuery("the options do not fill the OPT record", FORMERR)
+    # RFC 6891 s6.2.3: "Values lower than 512 MUST be treated as equal to 512."
+    size = UDP_PAYLOAD if payload >= UDP_PAYLOAD else max(payload, 512)
+    return size, KEY_EDNS | KEY_DO if flags & 0x8000 else KEY_EDNS
+
+
+def _header_problem(wire: bytes) -> MalformedQuery:
+    """Why the twelve octets of the header are not those of a query that we serve."""
+    if len(wire) < 12:
+        return MalformedQuery(f"{len(wire)} octets, expected a header of 12")
+    if wire[2] & QR:
+        return MalformedQuery("a response, expected a query")
+    if wire[2] & OPCODE:
+        return MalformedQuery(f"opcode {(wire[2] & OPCODE) >> 3}, expected 0 (QUERY)", NOTIMP)
+    questions, answers, authority, additional = struct.unpack_from(">4H", wire, 4)
+    if (questions, answers, authority) != (1, 0, 0):
+        return MalformedQuery(
+            f"{questions} questions, {answers} answers, {authority} authority records, expected 1, 0 and 0", FORMERR
+        )
+    end = _question_end(wire)
+    if end > 12:
+        return _additional_problem(wire, end)
+    return MalformedQuery(f"a question that ends nowhere, {additional} additional records", FORMERR)
+
+
+def _question_problem(wire: bytes, position: int) -> MalformedQuery:
+    """Why the question whose name ends at `position` is not served."""
+    if position > 12 + 254:
+        return MalformedQuery(f"a name of {position - 11} octets, expected at most 255", FORMERR)  # RFC 1035 s2.3.4
+    if len(wire) < position + 5:
+        return MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR)
+    return MalformedQuery(f"class {wire[position + 3] << 8 | wire[position + 4]}, expected 1 (IN)", NOTIMP)
+
+
+def _additional_problem(wire: bytes, position: int) -> MalformedQuery:
+    """Why the additional section at `position` is not one OPT record and nothing else."""
+    for _ in range(wire[10] << 8 | wire[11]):
+        end_of_name = _name_end(wire, position)
+        if end_of_name is None or len(wire) < end_of_name + 10:
+            return MalformedQuery(f"the message of {len(wire)} octets ends inside an additional record", FORMERR)
+        kind, length = _RECORD_FIELDS.unpack_from(wire, end_of_name)
+        if kind in {TSIG, SIG}:
+            return MalformedQuery("signed queries are not served here", NOTIMP)
+        position = end_of_name + 10 + length
+    # RFC 6891 s6.1.1: "If a query message with more than one OPT RR is received, a FORMERR (RCODE=1) MUST be returned."
+    return MalformedQuery("expected at most one additional record, an OPT record owned by the root", FORMERR)
+
+
+def _name_end(wire: bytes, position: int) -> int | None:
+    """Where the uncompressed name at `position` ends; None if it does not, or is compressed or too long."""
+    limit = min(len(wire), position + 255)
+    while position < limit:
+        length = wire[position]
+        if length == 0:
+            return position + 1
+        if length > 63:
+            return None
+        position += length + 1
+    return None
+
+
+def _question_end(wire: bytes) -> int:
+    """Where the only question of a message ends; 12 where there is none that can be repeated."""
+    end_of_name = _name_end(wire, 12) if wire[4:6] == b"\0\1" else None
+    return 12 if end_of_name is None or len(wire) < end_of_name + 4 else end_of_name + 4

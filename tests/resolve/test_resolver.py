@@ -1,0 +1,347 @@
+"""The resolver on virtual time: every query gets exactly one reply, whatever the upstream does."""
+
+import dns.message
+import dns.rrset
+import msgspec
+import pytest
+import trio
+
+from stubresolver.cache import AnswerCache, CacheOptions
+from stubresolver.errors import ChannelClosed, NoUpstream, PolicyRefused
+from stubresolver.resolve.resolver import Resolver, ResolverOptions
+from stubresolver.wire.query import Query
+
+
+def ask(name="www.example.com", *, kind="A", number=1, **edns):
+    edns.setdefault("use_edns", 0)
+    return Query(dns.message.make_query(name, kind, id=number, **edns).to_wire())
+
+
+def respond(wire, ttl=60):
+    """What an upstream answers: one address."""
+    response = dns.message.make_response(dns.message.from_wire(wire))
+    response.answer.append(dns.rrset.from_text(response.question[0].name, ttl, "IN", "A", "192.0.2.1"))
+    return response.to_wire()
+
+
+class Upstream:
+    """An exchanger that answers after `delay` seconds, or raises what it is told to."""
+
+    def __init__(self, delay=1.0, error=None, ttl=60):
+        self.delay, self.error, self.ttl = delay, error, ttl
+        self.queries = []
+        self.answers = []
+
+    async def exchange(self, query):
+        self.queries.append(query)
+        await trio.sleep(self.delay)
+        if self.error is not None:
+            raise self.error
+        answer = respond(query, self.ttl)
+        self.answers.append(answer)
+        return answer
+
+
+class Script:
+    """An exchanger that answers with what a function makes of the query."""
+
+    def __init__(self, function):
+        self.function = function
+
+    async def exchange(self, query):
+        await trio.lowlevel.checkpoint()
+        return self.function(query)
+
+
+def make(exchanger, **options):
+    return Resolver(exchanger, AnswerCache(CacheOptions()), ResolverOptions(**options))
+
+
+def reason(reply):
+    """RCODE, INFO-CODE and text of an error."""
+    parsed = dns.message.from_wire(reply)
+    (error,) = parsed.options
+    return int(parsed.rcode()), int(error.code), error.text
+
+
+async def test_answer_then_hit(autojump_clock):
+    """The first asker waits for the upstream; the next one is answered from the cache, with its own id and an age."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        first = dns.message.from_wire(await resolver.answer(ask()))
+        assert (first.id, first.answer[0].ttl) == (1, 60)
+        assert trio.current_time() == pytest.approx(1)
+        await trio.sleep(10)
+        second = dns.message.from_wire(resolver.answer_nowait(ask("WWW.example.com", number=2), trio.current_time()))
+        assert (second.id, str(second.question[0].name), second.answer[0].ttl) == (2, "WWW.example.com.", 50)
+        await trio.sleep(50)
+        assert resolver.answer_nowait(ask(), trio.current_time()) is None
+        assert len(upstream.queries) == 1
+        await resolver.stop(0)
+
+
+async def test_two_askers_one_exchange(autojump_clock):
+    """All who ask the same while an exchange is under way share it; each gets its own rendering."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        resolver.answer_soon(ask(number=1), replies.append)
+        await trio.sleep(0.5)
+        resolver.answer_soon(ask("WWW.EXAMPLE.COM", number=2), replies.append)
+        assert resolver.statistics().under_way == 1
+        await trio.sleep(1)
+        await resolver.stop(0)
+    assert len(upstream.queries) == 1
+    assert [(r.id, str(r.question[0].name)) for r in map(dns.message.from_wire, replies)] == [
+        (1, "www.example.com."),
+        (2, "WWW.EXAMPLE.COM."),
+    ]
+    statistics = resolver.statistics()
+    assert (statistics.misses, statistics.coalesced, statistics.failures, statistics.under_way) == (1, 1, 0, 0)
+
+
+async def test_different_kinds_of_askers_do_not_share(autojump_clock):
+    """Askers with another DO, CD or EDNS need another answer and get an exchange of their own."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        for query in (ask(), ask(want_dnssec=True), ask(use_edns=False), ask(flags=0x0110), ask(kind="AAAA")):
+            nursery.start_soon(resolver.answer, query)
+        await trio.sleep(2)
+        await resolver.stop(0)
+    assert len(upstream.queries) == 5
+
+
+async def test_a_failing_reply_hurts_nobody_else(autojump_clock):
+    """A reply that raises is counted; the others are delivered and the resolver lives on."""
+    resolver = make(Upstream())
+    replies = []
+
+    def fail(_reply):
+        raise OSError("no route to host")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        for reply in (replies.append, fail, replies.append):
+            resolver.answer_soon(ask(), reply)
+        await trio.sleep(2)
+        assert len(replies) == 2
+        assert resolver.statistics().undelivered == 1
+        assert dns.message.from_wire(await resolver.answer(ask("other.example"))).answer
+        await resolver.stop(0)
+
+
+async def test_an_asker_that_gives_up_cancels_nobody(autojump_clock):
+    """The first asker's cancellation leaves the exchange to the others and to the cache."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        with trio.move_on_after(0.5) as scope:
+            await resolver.answer(ask())
+        assert scope.cancelled_caught
+        assert dns.message.from_wire(await resolver.answer(ask())).answer
+        assert (len(upstream.queries), len(upstream.answers)) == (1, 1)
+        await resolver.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ChannelClosed("tls://192.0.2.1: closed"), (2, 23, "tls://192.0.2.1: closed")),
+        (NoUpstream("none of 4 upstreams"), (2, 22, "none of 4 upstreams")),
+        (PolicyRefused("ct.operators: 1 of 2 (Cloudflare)", None), (2, 0, "ct.operators: 1 of 2 (Cloudflare)")),
+    ],
+)
+async def test_upstream_errors_are_quoted(autojump_clock, error, expected):
+    """An upstream's error becomes SERVFAIL with its own summary, is kept for a second, and then tried again."""
+    upstream = Upstream(error=error)
+    resolver = make(upstream)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        assert reason(await resolver.answer(ask())) == expected
+        assert reason(resolver.answer_nowait(ask(), trio.current_time())) == expected
+        await trio.sleep(1)
+        upstream.error = None
+        assert dns.message.from_wire(await resolver.answer(ask())).rcode() == 0
+        assert resolver.statistics().failures == 1
+        await resolver.stop(0)
+
+
+async def test_error_without_edns(autojump_clock):
+    """A client without EDNS gets the bare SERVFAIL."""
+    resolver = make(Upstream(error=ChannelClosed("closed")))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        reply = dns.message.from_wire(await resolver.answer(ask(use_edns=False)))
+        assert (reply.rcode(), reply.edns) == (2, -1)
+        await resolver.stop(0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda query: b"",
+        lambda query: query,
+        lambda query: respond(query)[:-1],
+        lambda query: b"\1\1" + respond(query)[2:],
+        lambda query: respond(query.replace(b"\3www", b"\3xxx")),
+    ],
+)
+async def test_malformed_answers(autojump_clock, answer):
+    """An answer that is none becomes SERVFAIL that says so."""
+    resolver = make(Script(answer))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        rcode, code, text = reason(await resolver.answer(ask()))
+        assert (rcode, code) == (2, 23)
+        assert text.startswith("malformed answer from upstream: ")
+        await resolver.stop(0)
+
+
+async def test_deadline(autojump_clock):
+    """An upstream that is silent costs the asker four seconds, also one that joined late."""
+    resolver = make(Upstream(delay=1000))
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        resolver.answer_soon(ask(), lambda reply: replies.append((trio.current_time(), reason(reply))))
+        await trio.sleep(3)
+        resolver.answer_soon(ask(), lambda reply: replies.append((trio.current_time(), reason(reply))))
+        await trio.sleep(3)
+        await resolver.stop(0)
+    assert replies == [(pytest.approx(4), (2, 23, "no answer within 4 s"))] * 2
+
+
+async def test_deadline_of_a_wave(autojump_clock):
+    """Flights that start together end together; one that starts a tenth of a second later has its own four seconds."""
+    upstream = Upstream(delay=1000)
+    resolver = make(upstream)
+    ends = {}
+
+    async def ask_at(moment):
+        await trio.sleep(moment)
+        reply = await resolver.answer(ask(f"{moment}.example"))
+        assert reason(reply) == (2, 23, "no answer within 4 s")
+        ends[moment] = trio.current_time() - moment
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        async with trio.open_nursery() as askers:
+            for moment in (0, 0.05, 0.15, 2.0):
+                askers.start_soon(ask_at, moment)
+        await resolver.stop(0)
+    assert ends == {0: pytest.approx(4), 0.05: pytest.approx(3.95), 0.15: pytest.approx(4), 2.0: pytest.approx(4)}
+
+
+async def test_too_many_flights(autojump_clock):
+    """One question more than the limit is refused at once; a known one still joins."""
+    upstream = Upstream()
+    resolver = make(upstream, max_flights=2)
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        for number in range(3):
+            resolver.answer_soon(ask(f"{number}.example"), replies.append)
+        assert [reason(reply) for reply in replies] == [(2, 0, "too many queries under way")]
+        resolver.answer_soon(ask("0.example"), replies.append)
+        await trio.sleep(2)
+        assert len(replies) == 4
+        assert dns.message.from_wire(await resolver.answer(ask("2.example"))).rcode() == 0
+        assert len(upstream.queries) == 3
+        await resolver.stop(0)
+
+
+async def test_too_many_askers(autojump_clock):
+    """One asker more than the limit of a flight is refused at once, the others are answered."""
+    resolver = make(Upstream(), max_askers=3)
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        for _ in range(5):
+            resolver.answer_soon(ask(), replies.append)
+        assert [reason(reply) for reply in replies] == [(2, 0, "too many queries under way")] * 2
+        await trio.sleep(2)
+        assert [dns.message.from_wire(reply).rcode() for reply in replies[2:]] == [0, 0, 0]
+        assert resolver.statistics().refused == 2
+        assert resolver.statistics().queries == 5
+        await resolver.stop(0)
+
+
+async def test_stop_lets_flights_land(autojump_clock):
+    """Within the grace time what is under way ends as usual; what comes anew is refused; then `run` ends."""
+    resolver = make(Upstream())
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        resolver.answer_soon(ask(), replies.append)
+        nursery.start_soon(resolver.stop, 3)
+        await trio.sleep(0.1)
+        late = []
+        resolver.answer_soon(ask("late.example"), late.append)
+        assert reason(late[0])[:2] == (2, 14)
+    assert dns.message.from_wire(replies[0]).answer
+    assert trio.current_time() == pytest.approx(1)
+
+
+async def test_stop_ends_what_does_not_land(autojump_clock):
+    """After the grace time whoever still waits gets SERVFAIL."""
+    resolver = make(Upstream(delay=1000))
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        for name in ("a.example", "b.example"):
+            resolver.answer_soon(ask(name), replies.append)
+        await resolver.stop(0.25)
+    assert trio.current_time() == pytest.approx(0.25)
+    assert [reason(reply)[:2] for reply in replies] == [(2, 14)] * 2
+    assert resolver.statistics().under_way == 0
+
+
+async def test_cancellation_answers_everybody(autojump_clock):
+    """A cancelled `run` leaves nobody without a reply, not even an asker whose task had no turn yet."""
+    resolver = make(Upstream())
+    replies = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(resolver.run)
+        resolver.answer_soon(ask(), replies.append)
+        nursery.cancel_scope.cancel()
+    assert [reason(reply)[:2] for reply in replies] == [(2, 14)]
+
+
+async def test_not_running(autojump_clock):
+    """Before `run` and after it a miss is refused at once; local names and the cache are still answered."""
+    resolver = make(Upstream())
+    assert reason(await resolver.answer(ask()))[:2] == (2, 14)
+    assert dns.message.from_wire(await resolver.answer(ask("localhost"))).answer
+    await resolver.stop(1)
+    statistics = resolver.statistics()
+    assert (statistics.queries, statistics.refused, statistics.local) == (2, 1, 1)
+
+
+async def test_a_defect_is_not_hidden(autojump_clock):
+    """An error that is in nobody's contract answers its askers and ends the resolver."""
+    resolver = make(Upstream(error=ZeroDivisionError()))
+    replies = []
+
+    async def serve():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(resolver.run)
+            resolver.answer_soon(ask(), replies.append)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await serve()
+    assert caught.group_contains(ZeroDivisionError)
+    assert reason(replies[0])[0] == 2
+
+
+def test_options_are_bounded():
+    """Options out of range and unknown ones are refused."""
+    for wrong in ({"deadline_seconds": 0}, {"max_flights": 0}, {"max_askers": -1}, {"x": 1}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(wrong, ResolverOptions)

@@ -1,0 +1,254 @@
+"""The UDP drain loop on real loopback sockets."""
+
+import errno
+import itertools
+import os
+import socket
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stubresolver.serve import UdpServer, UdpStatistics
+from stubresolver.serve.udp import BATCH, MAX_DATAGRAM
+
+
+def bound(address="127.0.0.1", family=socket.AF_INET):
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((address, 0))
+    return sock
+
+
+def client_of(server, address=None):
+    """A client socket that takes datagrams only from the address that it asked."""
+    sock = socket.socket(server.family, socket.SOCK_DGRAM)
+    sock.connect((address or server.getsockname()[0], server.getsockname()[1]))
+    sock.setblocking(False)
+    return sock
+
+
+async def receive(sock):
+    await trio.lowlevel.wait_readable(sock)
+    return sock.recv(65536)
+
+
+def is_silent(sock):
+    """True if nothing has been answered; loopback delivers before `sendto` returns."""
+    try:
+        sock.recv(65536)
+    except BlockingIOError:
+        return True
+    return False
+
+
+@pytest.fixture
+def server_socket():
+    with bound() as sock:
+        yield sock
+
+
+async def test_answer_at_hand_is_sent_to_its_asker(answers, ask, server_socket):
+    """Each client gets its own answer, at once."""
+    server = UdpServer(server_socket, answers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with client_of(server_socket) as one, client_of(server_socket) as two:
+            one.send(ask("hit", 1))
+            two.send(ask("hit", 2))
+            assert (await receive(one))[:2] == b"\0\1"
+            assert (await receive(two))[:2] == b"\0\2"
+        server.stop()
+    assert server.statistics() == UdpStatistics(received=2, answered_at_once=2, malformed=0, unsent=0)
+
+
+async def test_later_answer_is_sent_when_it_comes(answers, ask, server_socket):
+    """An answer that must be fetched goes to the client that asked for it, whatever was asked meanwhile."""
+    server = UdpServer(server_socket, answers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with client_of(server_socket) as slow, client_of(server_socket) as quick:
+            slow.send(ask("miss", 1))
+            quick.send(ask("hit", 2))
+            assert (await receive(quick))[:2] == b"\0\2"
+            assert is_silent(slow)
+            answers.release()
+            assert (await receive(slow))[:2] == b"\0\1"
+        server.stop()
+
+
+async def test_promised_answers_leave_after_the_stop(answers, ask, server_socket):
+    """After `stop` nothing is read, and what was promised still leaves while the socket is open."""
+    server = UdpServer(server_socket, answers)
+    with client_of(server_socket) as client:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            client.send(ask("miss", 1))
+            while not answers.waiting:
+                await trio.lowlevel.checkpoint()
+            server.stop()
+        client.send(ask("hit", 2))
+        answers.release()
+        assert (await receive(client))[:2] == b"\0\1"
+        assert is_silent(client)
+
+
+async def test_answer_after_the_close_is_dropped(answers, ask):
+    """An answer that comes when the socket is closed is counted and hurts nobody."""
+    sock = bound()
+    server = UdpServer(sock, answers)
+    with client_of(sock) as client:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            client.send(ask("miss"))
+            while not answers.waiting:
+                await trio.lowlevel.checkpoint()
+            server.stop()
+    sock.close()
+    answers.release()
+    assert server.statistics().unsent == 1
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EAGAIN, errno.ENOBUFS, errno.EPERM, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EINVAL]
+)
+def test_failing_sendto_is_counted_and_forgotten(answers, ask, number):
+    """Whatever `sendto` says, at once or later, the next datagram is served."""
+
+    class Deaf:
+        family = socket.AF_INET
+        queue = (ask("hit"), ask("miss"), b"\0" * 12, ask("hit"))
+
+        def getsockname(self):
+            return ("127.0.0.1", 53)
+
+        def recvfrom(self, size):
+            if not self.queue:
+                raise BlockingIOError
+            first, *self.queue = self.queue
+            return first, ("127.0.0.1", 0)
+
+        def sendto(self, data, address):
+            raise OSError(number, os.strerror(number))
+
+    server = UdpServer(Deaf(), answers)
+    assert server._drain(0.0) is False
+    answers.release()
+    assert server.statistics() == UdpStatistics(received=4, answered_at_once=2, malformed=1, unsent=4)
+
+
+async def test_garbage_flood_leaves_the_service_alive(answers, ask, server_socket):
+    """Datagrams of nothing, of noise and of too much are survived, and a query among them is answered."""
+    server = UdpServer(server_socket, answers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with client_of(server_socket) as flood, client_of(server_socket) as client:
+            garbage = [
+                octet * size for size in (0, 1, 11, 12, 512, 4096, 4097, 65507) for octet in (b"\0", b"\xff", b"\x80")
+            ]
+            for number, datagram in enumerate(garbage):
+                flood.send(datagram)
+                while server.statistics().received <= number:
+                    await trio.lowlevel.checkpoint()
+            client.send(ask("hit", 9))
+            assert (await receive(client))[:2] == b"\0\x09"
+        server.stop()
+    assert server.statistics() == UdpStatistics(received=25, answered_at_once=1, malformed=24, unsent=0)
+
+
+async def test_oversized_query_gets_no_answer(answers, ask, server_socket):
+    """A datagram that was cut is not answered, not even with an error."""
+    server = UdpServer(server_socket, answers)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with client_of(server_socket) as client:
+            client.send(ask("hit") + bytes(MAX_DATAGRAM))
+            client.send(ask("hit") + bytes(9))  # trailing octets: FORMERR (RFC 1035 s4.1.1)
+            refusal = await receive(client)
+            assert refusal[3] & 0x0F == 1
+            assert is_silent(client)
+        server.stop()
+
+
+@settings(max_examples=200)
+@given(datagrams=st.lists(st.binary(max_size=80), max_size=BATCH))
+def test_no_datagram_raises(datagrams):
+    """Any octets are answered, refused or ignored; the loop takes the next."""
+    sent = []
+
+    class Endless:
+        family = socket.AF_INET
+
+        def __init__(self):
+            self.queue = list(datagrams)
+
+        def getsockname(self):
+            return ("127.0.0.1", 53)
+
+        def recvfrom(self, size):
+            if not self.queue:
+                raise BlockingIOError
+            return self.queue.pop(), None
+
+        def sendto(self, data, address):
+            sent.append(data)
+
+    class Nobody:
+        def answer_nowait(self, query, now):
+            return b"answer"
+
+        def answer_soon(self, query, reply):
+            reply(b"answer")
+
+    server = UdpServer(Endless(), Nobody())
+    server._drain(0.0)
+    assert server.statistics().received == len(datagrams)
+    assert len(sent) <= len(datagrams)
+
+
+async def test_flood_does_not_starve_other_tasks(answers, ask, server_socket):
+    """After each batch the other tasks have their turn, however many datagrams wait."""
+    server = UdpServer(server_socket, answers)
+    with client_of(server_socket) as client:
+        for number in range(3 * BATCH):
+            client.send(ask("hit", number))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            asked = []
+            while not asked or asked[-1] < 3 * BATCH:
+                asked.append(answers.asked)
+                await trio.lowlevel.checkpoint()
+            server.stop()
+    # trio runs the tasks of a turn in random order, so two batches may lie between two looks.
+    assert max(after - before for before, after in itertools.pairwise(asked)) <= 2 * BATCH
+    assert answers.asked == 3 * BATCH
+
+
+@pytest.mark.parametrize(
+    ("family", "asked"),
+    [
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET, "127.9.8.7"),
+        (socket.AF_INET6, "::1"),
+        (socket.AF_INET6, "::ffff:127.9.8.7"),
+    ],
+)
+@pytest.mark.parametrize("label", ["hit", "miss"])
+async def test_wildcard_answers_from_the_asked_address(answers, ask, family, asked, label):
+    """RFC 2181 s4.1: an answer comes from the address that was asked, or the client will not take it."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.setblocking(False)
+    sock.bind(("", 0))
+    server = UdpServer(sock, answers)
+    with sock, client_of(sock, asked) as client:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            client.send(ask(label, 5))
+            while not answers.asked:
+                await trio.lowlevel.checkpoint()
+            answers.release()
+            assert (await receive(client))[:2] == b"\0\5"
+            server.stop()
