@@ -19,7 +19,7 @@ from h2.settings import SettingCodes, Settings
 
 from stubresolver.transport.protocol import Answered, Draining, Ended, Event, Failed, Token
 
-MAX_BODY = 65535  # RFC 8484 s6: "The maximum size ... is 65535 bytes"; also a stream's window (RFC 9113 s6.9.2)
+MAX_BODY = 65535  # RFC 8484 s6: a message in this media type has at most that many octets, as over TCP
 
 # RFC 9113 s6.5.2, on SETTINGS_MAX_CONCURRENT_STREAMS: "It is recommended that this value be no smaller than 100". That
 # many may be open before the peer has said its limit, and never more: h2 walks all open streams at each new one.
@@ -34,6 +34,10 @@ _DNS_HEADER = 12  # RFC 1035 s4.1.1
 _FRAME_HEADER = 9  # RFC 9113 s4.1: length (3), type, flags, stream (4)
 _GOAWAY = 7  # RFC 9113 s6.8
 _ELSEWHERE = {b"421", b"429"}  # Misdirected Request (RFC 9110 s15.5.20), Too Many Requests (RFC 6585 s4)
+
+# A stream's window holds one octet more than the largest answer: no stream ever needs a larger one, and an answer that
+# is too large is seen as such instead of waiting for us.
+_SETTINGS = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: MAX_BODY + 1}
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class DohProtocol:
         self._h2 = H2Connection(
             H2Configuration(header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False)
         )
-        self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
+        self._h2.local_settings = Settings(client=True, initial_values=_SETTINGS)
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
         # RFC 8484 s4.1: POST, and the media type in both Content-Type and Accept.

@@ -2,16 +2,14 @@
 
 What it is: pyOpenSSL over memory BIOs (RFC 8446; RFC 5246 only where a person lowers the minimum). It speaks TLS and
 reports what was shown; it does not know who may be trusted, and no certificate makes it fail. OpenSSL's own path
-validation runs with the given anchors at the given time as a second lock; what it finds wrong is *recorded* in
-`HandshakeComplete.openssl_error`, so that the whole chain can be judged and kept as evidence.
+validation runs with the given anchors at the given time as a second lock, on the chain that the handshake showed; what
+it finds wrong is *reported* in `HandshakeComplete.openssl_error`, so that the whole chain can be judged and kept as
+evidence. It runs after the handshake and not in a verify callback, because cffi makes a Python callback of writable and
+executable memory, which the service's sandbox forbids (MemoryDenyWriteExecute=).
 
 What it may not do: resume a session (a resumed session shows no certificate, RFC 8446 s2.2), send early data, compress,
 renegotiate, read the system's trust store, send plaintext before the handshake is complete, or raise because of
 what a peer sent.
-
-Each connection gets an `SSL.Context` of its own (0.2 ms), because an X509_STORE takes a verification time once: a
-second `set_time` on the same store is silently ignored, and a store that lives on would judge by the time of its first
-handshake.
 """
 
 import ipaddress
@@ -67,52 +65,49 @@ TlsEvent = HandshakeComplete | DataReceived | Closed
 
 
 class TLSContext:
-    """What all connections share: the anchors of the second lock and the lowest version that is spoken."""
+    """What all connections share: the versions that are spoken and the anchors of the second lock."""
 
     def __init__(self, anchors: Sequence[bytes], minimum_version: str = "TLSv1.3") -> None:
         if minimum_version not in VERSIONS:
             raise BadInput(f"TLS version {minimum_version!r} is not spoken; expected one of {', '.join(VERSIONS)}")
-        self._minimum = VERSIONS[minimum_version]
         self._anchors = [_load_anchor(number, der) for number, der in enumerate(anchors)]
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(VERSIONS[minimum_version])
+        self._context.set_cipher_list(TLS12_CIPHERS)
+        self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        self._context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        # No chain makes the handshake fail: whoever shows it proves that it has the key, and is judged then.
+        self._context.set_verify(SSL.VERIFY_NONE)
 
     def client(self, server_name: str | None, alpn: list[bytes], now: datetime) -> "TLSClient":
         """One connection's machine, validating paths at `now` (an aware time); its ClientHello is ready to be sent."""
-        connection = SSL.Connection(self._context(now), None)
+        connection = SSL.Connection(self._context, None)
         connection.set_alpn_protos(alpn)
         # RFC 6066 s3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
         if server_name is not None and not _is_address(server_name):
             connection.set_tlsext_host_name(server_name.encode("ascii"))
-        return TLSClient(connection)
+        return TLSClient(connection, self._store(now))
 
-    def _context(self, now: datetime) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(self._minimum)
-        context.set_cipher_list(TLS12_CIPHERS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-        store = context.get_cert_store()
-        if store is None:  # pragma: no cover - OpenSSL makes one with every context
-            raise BadInput("OpenSSL gave a context without a certificate store")
+    def _store(self, now: datetime) -> crypto.X509Store:
+        """The anchors at `now`. A new store each time: one that has a verification time keeps its first."""
+        store = crypto.X509Store()
         # RFC 5280 s6.1.1(d): a trust anchor is a name and a key; it need not be self-signed.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         store.set_time(now.astimezone(UTC))
         for anchor in self._anchors:
             store.add_cert(anchor)
-        return context
+        return store
 
 
 class TLSClient:
     """One TLS connection as a machine. Feed it with `receive_data`; write out what `data_to_send` gives."""
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, store: crypto.X509Store) -> None:
         self._connection = connection
-        self._validation = _Validation()
+        self._store = store
         self._complete = False
         self._over = False
         self._received = 0
-        # On the connection, not on the context: then pyOpenSSL turns an exception of the callback into a failed
-        # handshake and does not raise it later, out of some other call.
-        connection.set_verify(SSL.VERIFY_PEER, self._validation)
         connection.set_connect_state()
         self._advance([])
 
@@ -141,7 +136,7 @@ class TLSClient:
         if not plaintext:
             return
         try:
-            self._connection.send(plaintext)
+            self._connection.sendall(plaintext)  # `send` takes one record of it (SSL_MODE_ENABLE_PARTIAL_WRITE)
         except SSL.Error as error:
             raise ChannelClosed(f"TLS: {_text(error)}") from None
 
@@ -188,7 +183,7 @@ class TLSClient:
             cipher=connection.get_cipher_name() or "",
             group=connection.get_group_name(),
             alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace") or None,
-            openssl_error=self._validation.error,
+            openssl_error=_path_error(self._store, certificates),
         )
 
     def _end(self, events: list[TlsEvent], reason: str) -> list[TlsEvent]:
@@ -197,30 +192,17 @@ class TLSClient:
         return events
 
 
-class _Validation:
-    """OpenSSL's verify callback: lets every chain pass and remembers the first thing that was wrong with it."""
-
-    def __init__(self) -> None:
-        self._first: str | None = None
-        self._reached_leaf = False
-
-    def __call__(self, _connection: SSL.Connection, _certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
-        if not ok and self._first is None:
-            self._first = f"{_CODES.get(code, 'unknown error')} (code {code} at depth {depth})"
-        self._reached_leaf |= bool(ok) and depth == 0
-        return True
-
-    @property
-    def error(self) -> str | None:
-        """None only if OpenSSL has walked the whole path down to the leaf and found nothing wrong."""
-        return self._first or (None if self._reached_leaf else "not validated: OpenSSL never came to the leaf")
-
-
-_CODES = {
-    code: name.removeprefix("ERR_").lower().replace("_", " ")
-    for name, code in vars(SSL.X509VerificationCodes).items()
-    if isinstance(code, int)
-}
+def _path_error(store: crypto.X509Store, chain: Sequence[crypto.X509]) -> str | None:
+    """What OpenSSL's path validation finds wrong with the chain, None if it leads to an anchor of the store."""
+    if not chain:
+        return "no certificate"
+    try:
+        crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        return f"{error} (depth {error.errors[1]})"
+    except crypto.Error as error:
+        return _text(error)
+    return None
 
 
 def _load_anchor(number: int, der: bytes) -> crypto.X509:

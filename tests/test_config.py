@@ -1,0 +1,133 @@
+"""config: what a file says, what it may not say, and that the documented defaults are the defaults."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stubresolver.config import Settings, load_log_list, load_policy, load_settings, parse_settings, read_shipped
+from stubresolver.errors import ConfigError
+from stubresolver.lab.world import World
+from stubresolver.verify import Policy
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf" / "stubresolver.toml"
+
+
+def parse(text: str) -> Settings:
+    return parse_settings(text.encode(), "mine.toml", Path("/etc/mine"))
+
+
+def test_documented_file_is_the_default() -> None:
+    """conf/stubresolver.toml says of every key what holds without it."""
+    assert replace(load_settings(CONF), source="defaults") == Settings()
+
+
+def test_documented_file_names_every_key() -> None:
+    """No key can be set that conf/stubresolver.toml does not document."""
+    text = CONF.read_text("utf-8")
+    settings = Settings()
+    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache):
+        for key in options.__struct_fields__:
+            assert f"\n{key} = " in text, key
+
+
+def test_shipped_policy_is_the_documented_one() -> None:
+    """conf/policy.toml is the shipped policy, octet for octet."""
+    assert (ROOT / "conf" / "policy.toml").read_bytes() == read_shipped("policy.toml")
+
+
+def test_empty_file_changes_nothing() -> None:
+    """An empty configuration is the default one."""
+    assert replace(parse(""), source="defaults") == Settings()
+
+
+def test_paths_count_from_the_folder_of_the_file() -> None:
+    """A relative path means beside the configuration, an absolute one itself."""
+    settings = parse('[trust]\npolicy = "p.toml"\nlog_list = "/x/l.json"\n[evidence]\nfile = "e.sqlite3"\n')
+    assert settings.policy_file == Path("/etc/mine/p.toml")
+    assert settings.log_list_file == Path("/x/l.json")
+    assert settings.evidence_file == Path("/etc/mine/e.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("upstreams = []", "upstreams", "length >= 1"),
+        ('upstreams = ["tls://dns.example"]', "upstreams[0]", "not an IP address"),
+        ('upstreams = ["udp://1.1.1.1"]', "upstreams[0]", "'udp'"),
+        ('upstreams = ["tls://1.1.1.1", "tls://1.1.1.1:853"]', "upstreams", "twice"),
+        ("upstreams = 3", "upstreams", "array"),
+        ("[listen]\naddresses = []", "listen.addresses", "length >= 1"),
+        ('[listen]\naddresses = ["localhost:53"]', "listen.addresses[0]", "not an IP address"),
+        ("[listen]\ntcp_clients = 0", "listen.tcp_clients", ">= 1"),
+        ("[cache]\nmax_ttl = true", "cache.max_ttl", "int"),
+        ("[cache]\nmax_tll = 5", "cache.max_tll", "unknown"),
+        ("[trsut]\npolicy = ''", "trsut", "unknown"),
+        ("[trust]\npolicy = 7", "trust.policy", "str"),
+        ("[upstream]\nquery_timeout = '4'", "upstream.query_timeout", "float"),
+        ("listen = 1", "listen", "object"),
+        ("= 3", "", "not TOML"),
+    ],
+)
+def test_broken_file_is_named_with_its_key(text: str, key: str, words: str) -> None:
+    """A mistake is told with file, key and what was expected; nothing of the file is taken over."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert caught.value.file == "mine.toml"
+    assert caught.value.key == key
+    assert words in caught.value.problem
+
+
+def test_file_that_is_no_text_is_refused() -> None:
+    """Octets that are not UTF-8 are no configuration."""
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        parse_settings(b"\xff\xfe", "mine.toml", Path())
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A file that was named and is not there is an error, never the default."""
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_shipped_trust_loads() -> None:
+    """Without any file there are anchors, an allow-list, a deny-list, CT demands and a list of logs."""
+    policy = load_policy(None)
+    assert len(policy.anchors) > 50
+    assert policy.issuers is not None
+    assert policy.issuers.allowed
+    assert policy.ct is not None
+    assert len(load_log_list(None).logs) == 100
+
+
+def test_anchors_come_from_where_the_policy_says(tmp_path: Path) -> None:
+    """A PEM file beside the policy takes certifi's place."""
+    world = World(datetime(2026, 11, 2, tzinfo=UTC))
+    (tmp_path / "roots.pem").write_bytes(world.anchors_pem)
+    (tmp_path / "policy.toml").write_text('[anchors]\nsource = "roots.pem"\n')
+    policy = load_policy(tmp_path / "policy.toml")
+    assert isinstance(policy, Policy)
+    assert policy.anchors == world.policy.anchors
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("absent.pem", "cannot be read"), ("policy.toml", "no certificates in PEM"), ("system", "the system's store")],
+)
+def test_anchors_that_cannot_be_had_are_an_error(tmp_path: Path, source: str, words: str) -> None:
+    """No anchors means no service; never another store instead."""
+    path = tmp_path / "policy.toml"
+    path.write_text(f'[anchors]\nsource = "{source}"\n')
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_policy(path)
+    assert "anchors.source" in str(caught.value)
+
+
+def test_log_list_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """A pinned list that does not parse is fatal and named."""
+    path = tmp_path / "list.json"
+    path.write_text("<html>")
+    with pytest.raises(ConfigError, match=r"list\.json: not a log list"):
+        load_log_list(path)
