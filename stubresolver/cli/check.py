@@ -29,7 +29,7 @@ from stubresolver.verify import Presented, UnreadableCertificate, Verdict, Verif
 _REFUSED, _UNREACHED = 1, 3
 
 
-@click.command("check")
+@click.command("check", short_help="Judge upstreams, or a chain from a file; no query is sent.")
 @click.argument("upstreams", nargs=-1, metavar="[UPSTREAM]...")
 @click.option(
     "--chain", "chain_file", type=click.Path(path_type=Path), help="A PEM file, leaf first: judge it offline."
@@ -55,7 +55,7 @@ def command(
     config_file: Path | None,
     as_json: bool,
 ) -> int:
-    r"""Judge upstreams by the policy. No query is sent.
+    """Judge upstreams by the policy. No query is sent.
 
     Without arguments every configured upstream is dialled. With --chain a certificate chain from a file is judged
     offline, as if it had been shown at --address.
@@ -67,7 +67,7 @@ def command(
       stubresolver check --chain chain.pem --address 1.1.1.1 --at 2026-01-31T00:00:00Z --json
 
     Exit status: 0 all allowed, 1 one refused, 2 bad input, 3 one could not be reached (and none refused).
-    """
+    """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
     policy = load_policy(policy_file or settings.policy_file, anchors_file)
     verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))

@@ -4,6 +4,7 @@ Offline, on loopback, without privilege. Everything but the certificates and log
 the same verdict, the same resolver.
 """
 
+import contextlib
 import json
 import signal
 import tempfile
@@ -51,7 +52,7 @@ class _Shown:
         return self.failed == self.rogue.expected and self.octets == 0
 
 
-@click.command("lab")
+@click.command("lab", short_help="See it work, offline: a gallery of rogue upstreams is refused.")
 @click.option("--listen", default="127.0.0.1:5300", show_default=True, metavar="ADDR:PORT", help="Where to answer.")
 @click.option("--once", is_flag=True, help="End after the gallery instead of serving on.")
 @json_option
@@ -64,16 +65,19 @@ def command(*, listen: str, once: bool, as_json: bool) -> int:
     Exit status: 0 if every answer and every verdict is the expected one, 1 if not.
     """
     address = parse_listen_address(listen)
-    bound = bind_all([address])
-    with tempfile.TemporaryDirectory(prefix="stubresolver-lab-") as folder:
-        return trio.run(_lab, bound, Path(folder), once, as_json)
+    with (
+        contextlib.closing(bind_all([address])) as bound,
+        tempfile.TemporaryDirectory(prefix="stubresolver-lab-") as folder,
+        contextlib.closing(EvidenceStore(Path(folder) / "evidence.sqlite3")) as evidence,
+    ):
+        return trio.run(_lab, bound, evidence, once, as_json)
 
 
-async def _lab(bound: Bound, folder: Path, once: bool, as_json: bool) -> int:
+async def _lab(bound: Bound, evidence: EvidenceStore, once: bool, as_json: bool) -> int:
     """Build the world, show it, serve it; the exit status."""
     console = Console(quiet=as_json, highlight=False)
     world = World(utc_now())
-    demands = build_demands(Verifier(world.policy, world.log_list), EvidenceStore(folder / "evidence.sqlite3"))
+    demands = build_demands(Verifier(world.policy, world.log_list), evidence)
     async with trio.open_nursery() as nursery:
         upstreams = await _start_upstreams(nursery, world)
         app = App(replace(Settings(), upstreams=upstreams), demands)

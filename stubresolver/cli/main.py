@@ -8,11 +8,11 @@
 """
 
 import importlib
+import logging
 import os
 import sys
 import traceback
 import warnings
-from typing import NoReturn
 
 import click
 from cryptography.utils import CryptographyDeprecationWarning
@@ -41,7 +41,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stubresolver")
 def cli() -> None:
-    r"""A DNS stub resolver over DoT and DoH that asks only upstreams whose certificate is publicly logged.
+    """A DNS stub resolver over DoT and DoH that asks only upstreams whose certificate is publicly logged.
 
     Before one octet of a query leaves, the upstream's certificate must chain to an allowed CA, carry the dialled IP
     address, and embed valid SCTs (RFC 6962) from known Certificate Transparency logs. It never falls back to plain DNS.
@@ -51,12 +51,13 @@ def cli() -> None:
       stubresolver lab           see it refuse a gallery of rogue upstreams, offline
       stubresolver check         judge the configured upstreams without asking them anything
       stubresolver run           serve DNS on 127.0.0.1:53 and [::1]:53
-    """
+    """  # noqa: D301 - \b tells click to keep the lines that follow
 
 
 def main() -> int:
     """Run the command line; returns the exit status and never lets a traceback reach a person."""
     # A peer's or a root's odd serial number is no news for whoever reads the journal.
+    logging.getLogger("stubresolver").addHandler(logging.NullHandler())  # `run` replaces it; others show what they find
     warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     try:
         status = cli.main(standalone_mode=False)
@@ -67,14 +68,10 @@ def main() -> int:
         return 2
     except StubResolverError as error:
         return report(error)
-    except BrokenPipeError:
-        # Whoever read our output has gone: `stubresolver check | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence; whatever arrives here is a defect of ours
-        return _report_defect(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        return _report_any(error)
     return status if isinstance(status, int) else 0
 
 
@@ -88,20 +85,18 @@ def report(error: StubResolverError) -> int:
     return 1
 
 
-def fail(problem: str, status: int) -> NoReturn:
-    """Say `problem` on stderr and leave with `status`."""
-    click.echo(f"stubresolver: {problem}", err=True)
-    raise click.exceptions.Exit(status)
+def _report_any(error: Exception) -> int:
+    """What nobody caught: an expected error out of a nursery, a reader that has gone, or a defect of ours.
 
-
-def _report_defect(error: Exception) -> int:
-    """A defect: one line for the person, the traceback only where it was asked for."""
-    leaves = [error]
-    while isinstance(leaves[0], ExceptionGroup):
-        leaves = [*leaves[0].exceptions, *leaves[1:]]
-    expected = next((leaf for leaf in leaves if isinstance(leaf, StubResolverError)), None)
-    if expected is not None:
-        return report(expected)
+    Of a defect the person gets one line, and the traceback only where it was asked for.
+    """
+    leaves = _leaves(error)
+    for leaf in leaves:
+        if isinstance(leaf, StubResolverError):
+            return report(leaf)
+    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):  # `stubresolver check | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     if os.environ.get("STUBRESOLVER_TRACEBACK"):
         traceback.print_exception(error)
     click.echo(
@@ -110,3 +105,10 @@ def _report_defect(error: Exception) -> int:
         err=True,
     )
     return 1
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    """The errors inside an exception group, however deep."""
+    if isinstance(error, ExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,11 +1,13 @@
 """`stubresolver query`: one answer through a verified upstream, shown as dig shows it."""
 
+import contextlib
 import json
 import secrets
 from dataclasses import replace
 from pathlib import Path
 
 import click
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -20,7 +22,7 @@ from stubresolver.cli.common import config_option, json_option, log_list_option,
 from stubresolver.config import load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput
 from stubresolver.upstream import UpstreamStatistics, parse_upstream
-from stubresolver.verify import Verifier
+from stubresolver.verify import Verifier, printable
 from stubresolver.wire import Query
 
 _PAYLOAD = 1232  # octets; dnsflagday.net/2020, the size that needs no fragments. The answer itself comes over TLS.
@@ -51,7 +53,7 @@ def command(
     config_file: Path | None,
     as_json: bool,
 ) -> int:
-    r"""Ask for NAME once, through an upstream that was verified first.
+    """Ask for NAME once, through an upstream that was verified first.
 
     \b
     Examples:
@@ -60,15 +62,16 @@ def command(
 
     Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, 2 bad input,
     3 no upstream answered.
-    """
+    """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
     policy = load_policy(policy_file or settings.policy_file)
     verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
     query = _build(name, rdtype, dnssec=dnssec)
-    app = App(settings, build_demands(verifier, open_evidence(settings)))
-    started, wire, known, ended = trio.run(_ask, app, Query(query.to_wire(), tcp=True))
+    with contextlib.closing(open_evidence(settings)) as evidence:
+        app = App(settings, build_demands(verifier, evidence))
+        started, wire, known, ended = trio.run(_ask, app, Query(query.to_wire(), tcp=True))
     answer = dns.message.from_wire(wire)
     used = next((line for line in known if line.answered), None)
     shown = used or next((line for line in known if line.verdict or line.last_error), None)
@@ -76,7 +79,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_jsonable(answer, shown, milliseconds), ensure_ascii=False))
     else:
-        click.echo(answer.to_text())
+        click.echo(_dig_like(answer))
         click.echo(f";; {_connection(shown)}, {milliseconds} ms with the connection's set-up")
         click.echo(f";; {_verdict(shown)}")
     if used or answer.rcode() != dns.rcode.SERVFAIL:
@@ -107,12 +110,30 @@ def _build(name: str, rdtype: str, *, dnssec: bool) -> dns.message.Message:
     return query
 
 
+def _dig_like(answer: dns.message.Message) -> str:
+    """The message as dig prints it."""
+    counts = zip(("QUERY", "ANSWER", "AUTHORITY", "ADDITIONAL"), answer.sections, strict=True)
+    lines = [
+        f";; ->>HEADER<<- opcode: QUERY, status: {dns.rcode.to_text(answer.rcode())}, id: {answer.id}",
+        f";; flags: {dns.flags.to_text(answer.flags).lower()}; "
+        + ", ".join(f"{name}: {sum(len(rrset) or 1 for rrset in section)}" for name, section in counts),
+    ]
+    lines += [
+        f"; {printable(option.to_text())}" for option in answer.options if option.otype == dns.edns.OptionType.EDE
+    ]
+    lines += ["", ";; QUESTION SECTION:", *(f";{rrset.to_text()}" for rrset in answer.question)]
+    for name, section in zip(("ANSWER", "AUTHORITY", "ADDITIONAL"), answer.sections[1:], strict=True):
+        if section:
+            lines += ["", f";; {name} SECTION:", *(rrset.to_text() for rrset in section)]
+    return "\n".join([*lines, ""])
+
+
 def _connection(line: UpstreamStatistics | None) -> str:
     """How the upstream was reached."""
     if line is None:
         return "answered here, no upstream was asked"
     if line.tls is None:
-        return f"{line.upstream}: {line.last_error or 'not connected'}"
+        return line.last_error or f"{line.upstream}: not connected"
     return f"{line.upstream}, {line.tls.version}, {line.tls.group or 'group unknown'}, {line.tls.cipher}"
 
 
@@ -139,7 +160,9 @@ def _jsonable(answer: dns.message.Message, line: UpstreamStatistics | None, mill
             for rrset in answer.answer
             for record in rrset
         ],
-        "extended_errors": [option.to_text() for option in answer.options if option.otype == 15],  # RFC 8914 s2
+        "extended_errors": [
+            printable(option.to_text()) for option in answer.options if option.otype == dns.edns.OptionType.EDE
+        ],
         "milliseconds": milliseconds,
         "upstream": line.upstream if line else None,
         "tls": {"version": line.tls.version, "cipher": line.tls.cipher, "group": line.tls.group, "alpn": line.tls.alpn}

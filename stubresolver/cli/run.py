@@ -1,9 +1,11 @@
 """`stubresolver run`: the service."""
 
+import contextlib
 import gc
 import logging
 import signal
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -42,7 +44,7 @@ def command(
     log_list_file: Path | None,
     config_file: Path | None,
 ) -> int:
-    r"""Serve DNS on 127.0.0.1:53 and [::1]:53 from verified upstreams.
+    """Serve DNS on 127.0.0.1:53 and [::1]:53 from verified upstreams.
 
     Needs no configuration. Sockets that systemd passes (stubresolver.socket) take the place of the listen addresses.
     SIGTERM ends it after the queries under way. Log lines go to stderr; no name that is asked for is ever logged.
@@ -51,7 +53,7 @@ def command(
     Examples:
       stubresolver run --listen 127.0.0.1:5300      no privilege needed
       stubresolver run --check                      exit status 0 if everything reads, 2 if not
-    """
+    """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
     settings = replace(
         settings,
@@ -64,17 +66,23 @@ def command(
         _show_settings(settings, verifier)
         return 0
     log_to_stderr()
+    with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
+        gc.freeze()  # what is loaded now stays: the collector need not look at it again
+        trio.run(_serve, App(settings, build_demands(verifier, evidence)), bound, settings, verifier)
+    return 0
+
+
+def _bind(settings: Settings) -> Bound:
+    """The sockets that systemd passed, or else those of the listen addresses; with warnings."""
     inherited = systemd.take_sockets()
     bound = bind_all(settings.addresses) if inherited is None else Bound(inherited.udp, inherited.tcp, ())
-    app = App(settings, build_demands(verifier, open_evidence(settings)))
     for problem in bound.left_out:
         log.warning("%s", problem)
-    for address in settings.addresses if inherited is None else ():
-        if not address.is_loopback:
-            log.warning("%s can be reached by other machines; without a firewall this is an open resolver", address)
-    gc.freeze()  # what is loaded now stays: the collector need not look at it again
-    trio.run(_serve, app, bound, settings, verifier)
-    return 0
+    for sock in bound.udp:
+        host = sock.getsockname()[0]
+        if not ip_address(host).is_loopback:
+            log.warning("%s can be reached by other machines; without a firewall this is an open resolver", host)
+    return bound
 
 
 async def _serve(app: App, bound: Bound, settings: Settings, verifier: Verifier) -> None:

@@ -1,0 +1,82 @@
+"""The command as a whole: help, versions, mistakes, defects."""
+
+import json
+
+import pytest
+import trio
+
+from stubresolver import __version__
+from stubresolver.cli import lab as lab_command
+from stubresolver.cli.main import COMMANDS
+from stubresolver.lab.rogues import Rogue
+from stubresolver.verify import Rule
+
+
+def test_help_names_every_command(run):
+    """--help teaches: each command with a line of its own."""
+    outcome = run("--help")
+    assert outcome.status == 0
+    assert all(f"  {command} " in outcome.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(run, command):
+    """Each command explains itself and its exit status or what ends it."""
+    outcome = run(command, "--help")
+    assert outcome.status == 0
+    assert "xit status" in outcome.out
+
+
+def test_version(run):
+    """--version names the release."""
+    assert __version__ in run("--version").out
+
+
+def test_unknown_command_is_status_2(run):
+    """A mistake in the command line shows usage."""
+    outcome = run("rum")
+    assert outcome.status == 2
+    assert "No such command 'rum'" in outcome.err
+
+
+def test_gallery_is_refused_as_expected(run):
+    """With --once: every honest answer and every verdict is the expected one, and no rogue saw an octet."""
+    outcome = run("lab", "--once", "--json", "--listen", "127.0.0.1:0")
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert outcome.status == 0
+    assert [line["answered"] for line in lines[:2]] == [True, True]
+    assert len(lines) == 24
+    assert all(line["as_expected"] for line in lines[2:])
+
+
+def test_gallery_is_for_people_too(run):
+    """Without --json: a line for the story and one for the rule."""
+    outcome = run("lab", "--once", "--listen", "127.0.0.1:0")
+    assert outcome.status == 0
+    assert "The Fina case." in outcome.out
+    assert "REFUSED  issuer.allowed: CN=Finish CA TLS" in outcome.out
+    assert "22 of 22 rogues refused; 0 octets of queries reached them." in outcome.out
+
+
+def test_gallery_that_is_not_as_expected_is_status_1(run, monkeypatch):
+    """The lab can fail: a rogue that is not refused is told, in words and in the status."""
+    wrong = frozenset({Rule.CT_SCTS})
+    honest = Rogue("honest", "Not a rogue", "It does nothing wrong.", wrong, lambda world: world.issue())
+    monkeypatch.setattr(lab_command, "GALLERY", (honest,))
+    outcome = run("lab", "--once", "--json", "--listen", "127.0.0.1:0")
+    assert outcome.status == 1
+    last = json.loads(outcome.out.splitlines()[-1])
+    assert (last["failed"], last["as_expected"], last["reason"]) == ([], False, "a query could have been sent")
+
+
+def test_defect_is_one_line(run, monkeypatch):
+    """No traceback reaches a person; the environment variable that shows it is named."""
+
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(trio, "run", broken)
+    outcome = run("lab", "--once", "--listen", "127.0.0.1:0")
+    assert outcome.status == 1
+    assert "internal error, please report it: ZeroDivisionError: a defect" in outcome.err
+    assert "Traceback" not in outcome.err
