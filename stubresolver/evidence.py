@@ -71,8 +71,12 @@ class EvidenceStore:
             path.touch(mode=0o600, exist_ok=True)
             # autocommit: each transaction below is begun and ended by name
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            self._prepare()
         except (OSError, sqlite3.Error) as error:
+            raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
+        try:
+            self._prepare()
+        except (sqlite3.Error, EvidenceError) as error:
+            self._database.close()
             raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
 
     def _prepare(self) -> None:
@@ -82,8 +86,10 @@ class EvidenceStore:
         with self._transaction():
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version > _VERSION:
-                raise EvidenceError(f"{self._path}: written by a later version ({version}, this one knows {_VERSION})")
+                raise EvidenceError(f"written by a later version ({version}, this one knows {_VERSION})")
             if version == 0:
+                if self._database.execute("SELECT name FROM sqlite_master").fetchone():
+                    raise EvidenceError("a database of another program")
                 for statement in _SCHEMA.split(";"):
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -157,15 +163,17 @@ class EvidenceStore:
         with self._lock:
             try:
                 row = self._database.execute("SELECT chain FROM record WHERE id = ?", (identity,)).fetchone()
-                if row is None:
-                    raise EvidenceError(f"no record {identity}")
                 found = [
-                    self._database.execute("SELECT der FROM certificate WHERE sha256 = ?", (digest,)).fetchone()[0]
-                    for digest in json.loads(row[0])
+                    self._database.execute("SELECT der FROM certificate WHERE sha256 = ?", (digest,)).fetchone()
+                    for digest in (json.loads(row[0]) if row else [])
                 ]
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged file
                 raise EvidenceError(f"{self._path}: cannot be read: {error}") from None
-        return tuple(found)
+        if row is None:
+            raise EvidenceError(f"{self._path}: no record {identity}")
+        if None in found:
+            raise EvidenceError(f"{self._path}: record {identity} lacks a certificate of its chain")
+        return tuple(der for (der,) in found)
 
     def close(self) -> None:
         """Close the file; records already kept stay."""

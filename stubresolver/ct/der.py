@@ -7,7 +7,7 @@ extension is only its octets. Strict: definite minimal lengths, no trailing octe
 
 from collections.abc import Iterator
 
-_OCTET_STRING, _SEQUENCE, _OID, _BOOLEAN = 0x04, 0x30, 0x06, 0x01
+_OCTET_STRING, _SEQUENCE, _OID, _BOOLEAN, _BIT_STRING = 0x04, 0x30, 0x06, 0x01, 0x03
 _EXTENSIONS = 0xA3  # [3] EXPLICIT, RFC 5280 s4.1
 
 
@@ -68,6 +68,18 @@ def extensions(certificate: bytes) -> dict[bytes, bytes]:
             raise MalformedDer(f"two extensions of the same OID {oid.hex()}")
         found[oid] = parts[-1][1]
     return found
+
+
+def signature(certificate: bytes) -> bytes:
+    """The signatureValue of a certificate in DER; `MalformedDer` where it is not made of whole octets.
+
+    Signatures are (RFC 3279 s2.2, RFC 8410 s6). A BIT STRING that claims unused bits would be the same certificate
+    with another hash, and nobody's deny-list would know it.
+    """
+    fields = list(elements(content(certificate, _SEQUENCE)))
+    if len(fields) != 3 or fields[2][0] != _BIT_STRING or fields[2][1][:1] != b"\0":
+        raise MalformedDer("a signature that is not a BIT STRING of whole octets")
+    return fields[2][1][1:]
 
 
 def subject_public_key_info(certificate: bytes) -> bytes:

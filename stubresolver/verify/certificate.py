@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from stubresolver.ct.der import MalformedDer, content, elements, extensions, subject_public_key_info
+from stubresolver.ct.der import MalformedDer, content, elements, extensions, signature, subject_public_key_info
 
 _SAN_OID = bytes.fromhex("551d11")  # 2.5.29.17, RFC 5280 s4.2.1.6
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87  # GeneralName [2] and [7]
@@ -45,6 +45,7 @@ def read_certificate(der: bytes) -> Certificate:
     """Parse one certificate; raises `UnreadableCertificate`."""
     try:
         parsed = x509.load_der_x509_certificate(der)
+        signature(der)  # in its one encoding, or the certificate's hash says little
         return Certificate(
             der=der,
             parsed=parsed,

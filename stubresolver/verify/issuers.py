@@ -18,6 +18,8 @@ class Denied:
 
     reason: str
     spki_sha256: bytes | None = None
+    # The holder of a certificate with an ECDSA signature (r, s) can also show it with (r, -s), which has another hash:
+    # to deny a certificate for good, name its serial number or its key.
     certificate_sha256: bytes | None = None
     issuer_spki_sha256: bytes | None = None  # together with `serial`
     serial: int | None = None

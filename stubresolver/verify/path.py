@@ -32,6 +32,7 @@ class PathVerifier:
     def __init__(self, anchors: Sequence[bytes]) -> None:
         """Read `anchors` (certificates in DER, at least one); raises ValueError."""
         self._anchors = [read_certificate(der) for der in anchors]
+        self._anchors_by_parsed = {anchor.parsed: anchor for anchor in self._anchors}  # hashing them is slow: once
         self._store = Store([anchor.parsed for anchor in self._anchors])
         self._anchor_subjects = {anchor.parsed.subject.public_bytes() for anchor in self._anchors}
 
@@ -101,7 +102,7 @@ class PathVerifier:
             found = verifier.verify(leaf.parsed, [certificate.parsed for certificate in intermediates])
         except Exception as error:  # noqa: BLE001 - hostile octets: whatever the library raises is a refusal
             return (), str(error)
-        known = {certificate.parsed: certificate for certificate in (leaf, *intermediates, *self._anchors)}
+        known = self._anchors_by_parsed | {certificate.parsed: certificate for certificate in (leaf, *intermediates)}
         return tuple(known[certificate] for certificate in found), ""
 
     def _explain(self, leaf: Certificate, intermediates: Sequence[Certificate], problem: str, now: datetime) -> str:

@@ -20,9 +20,9 @@ from stubresolver.errors import ConfigError
 from stubresolver.verify.issuers import Denied, IssuerPolicy
 
 TlsVersion = Literal["TLSv1.2", "TLSv1.3"]
-_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$", description="SHA-256, 64 hex digits")]
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}\Z", description="SHA-256, 64 hex digits")]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=16)]
-_FIELD = re.compile(r"Object (?:contains )?(unknown|missing required) field `(.+?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
+_FIELD = re.compile(r"Object (?:contains )?(unknown|missing required) field `(.*?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Deny(_Strict, frozen=True):
     spki_sha256: _Sha256 | None = None
     certificate_sha256: _Sha256 | None = None
     issuer_spki_sha256: _Sha256 | None = None
-    serial: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{1,40}$", description="hex digits")] | None = None
+    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{1,40}\Z", description="hex digits")] | None = None
 
 
 class _Issuers(_Strict, frozen=True):

@@ -1,0 +1,231 @@
+"""The policy file: defaults stand once, a file of one's own changes what it names, and broken files say where."""
+
+import tomllib
+from datetime import timedelta
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+
+import certifi
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubresolver.ct import CTPolicy
+from stubresolver.ct.der import subject_public_key_info
+from stubresolver.errors import ConfigError
+from stubresolver.verify import Denied, IssuerPolicy, Policy, read_policy
+
+SHIPPED = (resources.files("stubresolver") / "data/policy.toml").read_bytes()
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "ab" * 32
+
+
+def read(text):
+    return read_policy(SHIPPED, text.encode() if isinstance(text, str) else text, "own.toml")
+
+
+def test_the_documented_file_is_the_shipped_one():
+    """conf/policy.toml shows what is in force where no file is given."""
+    assert (ROOT / "conf/policy.toml").read_bytes() == SHIPPED
+
+
+def test_the_shipped_numbers_are_the_defaults_of_the_code():
+    """A policy built in code without numbers demands what the shipped file demands."""
+    policy = read_policy(SHIPPED, None, "none")
+    assert policy.ct == CTPolicy()
+    assert (policy.anchors, policy.minimum_tls) == ("certifi", "TLSv1.3")
+
+
+def test_the_shipped_allow_list_is_read_from_certifi():
+    """Each allowed key is that of a certifi root of that name; one anchor is known to be gone from certifi."""
+    with Path(certifi.where()).open("rb") as file:
+        roots = x509.load_pem_x509_certificates(file.read())
+    subjects = {_key(root): root.subject.rfc4514_string() for root in roots}
+    allowed = read_policy(SHIPPED, None, "none").issuers.allowed
+    assert {name for key, name in allowed.items() if key not in subjects} == {"DigiCert Global Root CA"}
+    for key, name in allowed.items():
+        assert f"CN={name.partition(' (')[0]}," in subjects.get(key, "CN=DigiCert Global Root CA,")
+
+
+def test_the_shipped_deny_list_names_fina_by_key(shared_data):
+    """The three CAs of the Fina case by the keys of their real certificates, and the one certifi lost by its key."""
+    issuers = read_policy(SHIPPED, None, "none").issuers
+    folder = shared_data / "certs/issuer"
+    files = ["Fina_Root_CA_2015-11-24_5ab4fcdb.pem", "Fina_RDC_2020_2020-11-25_4140b706.pem", "Fina_RDC_2015.pem"]
+    expected = [_key(x509.load_pem_x509_certificate((folder / name).read_bytes())) for name in files]
+    assert [entry.spki_sha256 for entry in issuers.denied] == expected
+    old = x509.load_pem_x509_certificate((folder / "DigiCert_Global_Root_CA_2006-11-10_4348a0e9.pem").read_bytes())
+    assert _key(old) in issuers.allowed
+
+
+def test_an_own_file_changes_what_it_names():
+    """Every key that is left out keeps the shipped value."""
+    policy = read("[ct]\nminimum_scts_long = 4\n[tls]\nminimum_version = 'TLSv1.2'\n[anchors]\nsource = '/roots.pem'\n")
+    assert policy.ct == CTPolicy(minimum_scts_long=4)
+    assert (policy.anchors, policy.minimum_tls) == ("/roots.pem", "TLSv1.2")
+    assert policy.issuers == read_policy(SHIPPED, None, "none").issuers
+    assert read("") == read_policy(SHIPPED, None, "none")
+
+
+def test_every_number_of_the_file_is_used():
+    """Each key of [ct] reaches the policy."""
+    policy = read(
+        "[ct]\nminimum_scts = 3\nminimum_scts_long = 5\nlong_lifetime_days = 90\nminimum_operators = 3\n"
+        "minimum_current = 2\nfuture_tolerance_seconds = 7\n"
+    )
+    assert policy.ct == CTPolicy(3, 5, timedelta(days=90), 3, 2, timedelta(seconds=7))
+
+
+def test_an_own_allow_list_replaces_the_shipped_one():
+    """Whoever lists their CAs means those and no others."""
+    assert read(f"[issuers]\nallow = [{{ name = 'mine', spki_sha256 = '{KEY}' }}]").issuers.allowed == {
+        bytes.fromhex(KEY): "mine"
+    }
+
+
+@pytest.mark.parametrize("deny", ["[]", f"[{{ reason = 'mine', spki_sha256 = '{KEY}' }}]"])
+def test_an_own_deny_list_only_adds(deny):
+    """What the project denies stays denied, whatever a file says."""
+    shipped = read_policy(SHIPPED, None, "none").issuers.denied
+    found = read(f"[issuers]\ndeny = {deny}").issuers.denied
+    assert set(shipped) < set(found) or (deny == "[]" and found == shipped)
+
+
+def test_the_three_ways_to_deny_are_read():
+    """By key, by certificate, by an issuer's key with a serial number in hex."""
+    found = read(
+        f"[[issuers.deny]]\nreason = 'a'\nspki_sha256 = '{KEY}'\n"
+        f"[[issuers.deny]]\nreason = 'b'\ncertificate_sha256 = '{KEY.upper()}'\n"
+        f"[[issuers.deny]]\nreason = 'c'\nissuer_spki_sha256 = '{KEY}'\nserial = '00fF'\n"
+    ).issuers.denied
+    key = bytes.fromhex(KEY)
+    assert found[:3] == (
+        Denied("a", spki_sha256=key), Denied("b", certificate_sha256=key),
+        Denied("c", issuer_spki_sha256=key, serial=255),
+    )  # fmt: skip
+
+
+BROKEN = {
+    "unknown key": ("[ct]\nminimum_sct = 2", "ct.minimum_sct", "unknown key"),
+    "unknown key in an entry": (
+        f"[issuers]\ndeny = [{{ reason = 'r', spki_sha256 = '{KEY}', x = 1 }}]", "issuers.deny[0].x", "unknown key",
+    ),
+    "unknown table": ("[dns]\nplain = true", "dns", "unknown key"),
+    "unknown key outside of a table": ("off = true", "off", "expected a table"),
+    "not a table": ("ct = 3", "ct", "expected a table [ct], got int"),
+    "a list of tables": ("[[ct]]\nminimum_scts = 2", "ct", "expected a table [ct], got list"),
+    "text for a number": ("[ct]\nminimum_scts = '2'", "ct.minimum_scts", "Expected `int`, got `str`"),
+    "truth for a number": ("[ct]\nminimum_scts = true", "ct.minimum_scts", "Expected `int`, got `bool`"),
+    "half an SCT": ("[ct]\nminimum_scts = 1.5", "ct.minimum_scts", "Expected `int`, got `float`"),
+    "no SCT": ("[ct]\nminimum_scts = 0", "ct.minimum_scts", ">= 1"),
+    "no SCT for long lives": ("[ct]\nminimum_scts_long = 0", "ct.minimum_scts_long", ">= 1"),
+    "no operator": ("[ct]\nminimum_operators = 0", "ct.minimum_operators", ">= 1"),
+    "no current log": ("[ct]\nminimum_current = 0", "ct.minimum_current", ">= 1"),
+    "negative": ("[ct]\nminimum_scts = -1", "ct.minimum_scts", ">= 1"),
+    "more than anybody has": ("[ct]\nminimum_scts = 17", "ct.minimum_scts", "<= 16"),
+    "too long a life": ("[ct]\nlong_lifetime_days = 399", "ct.long_lifetime_days", "<= 398"),
+    "too tolerant": ("[ct]\nfuture_tolerance_seconds = 3601", "ct.future_tolerance_seconds", "<= 3600"),
+    "fewer for a longer life": ("[ct]\nminimum_scts_long = 1", "ct.minimum_scts_long", "at least ct.minimum_scts (2)"),
+    "more operators than SCTs": ("[ct]\nminimum_operators = 3", "ct.minimum_operators", "at most ct.minimum_scts (2)"),
+    "more current than SCTs": ("[ct]\nminimum_current = 3", "ct.minimum_current", "at most ct.minimum_scts (2)"),
+    "an old TLS": ("[tls]\nminimum_version = 'TLSv1.1'", "tls.minimum_version", "TLSv1.1"),
+    "no anchors": ("[anchors]\nsource = ''", "anchors.source", "length >= 1"),
+    "empty allow": ("[issuers]\nallow = []", "issuers.allow", "length >= 1"),
+    "allow without key": ("[issuers]\nallow = [{ name = 'x' }]", "issuers.allow[0].spki_sha256", "missing key"),
+    "allow without name": (f"[issuers]\nallow = [{{ spki_sha256 = '{KEY}' }}]", "issuers.allow[0].name", "missing key"),
+    "bad hex": ("[issuers]\nallow = [{ name = 'x', spki_sha256 = 'zz' }]", "issuers.allow[0].spki_sha256", "regex"),
+    "hex and a line break": (
+        f"[issuers]\nallow = [{{ name = 'x', spki_sha256 = \"{KEY}\\n\" }}]", "issuers.allow[0].spki_sha256", "regex",
+    ),
+    "deny in two ways": (
+        f"[issuers]\ndeny = [{{ reason = 'r', spki_sha256 = '{KEY}', certificate_sha256 = '{KEY}' }}]",
+        "issuers.deny[0]", "a denied entry names",
+    ),
+    "deny in no way": ("[issuers]\ndeny = [{ reason = 'r' }]", "issuers.deny[0]", "a denied entry names"),
+    "deny without reason": (
+        f"[issuers]\ndeny = [{{ spki_sha256 = '{KEY}' }}]", "issuers.deny[0].reason", "missing key",
+    ),
+    "deny is no list": ("[issuers]\ndeny = 'fina'", "issuers.deny", "Expected `array`, got `str`"),
+    "not TOML": ("[ct\nminimum_scts = 2", "", "not TOML: "),
+    "a key twice": ("[ct]\nminimum_scts = 2\nminimum_scts = 1", "", "not TOML: "),
+    "not UTF-8": (b"[ct]\n# caf\xe9\n", "", "not UTF-8 text (octet 10)"),
+    "a number without end": ("[ct]\nminimum_scts = " + "9" * 5000, "", "not TOML: "),
+    "nested without end": ("x = " + "[" * 20_000, "", "not TOML: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key", "expectation"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_says_where_and_what_was_expected(text, key, expectation):
+    """File, key and expectation are named; nothing of such a file is taken over."""
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert (caught.value.file, caught.value.key) == ("own.toml", key)
+    assert expectation in caught.value.problem
+    assert str(caught.value).startswith("own.toml: ")
+
+
+@given(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)))
+def test_any_octets_give_a_policy_or_a_config_error(octets):
+    """No file raises anything but ConfigError, and a policy that does read still denies what is denied."""
+    try:
+        policy = read_policy(SHIPPED, octets, "own.toml")
+    except ConfigError:
+        return
+    assert len(policy.issuers.denied) >= 3
+
+
+@given(
+    st.sampled_from(sorted(tomllib.loads(SHIPPED.decode()))), st.text(max_size=8), st.integers() | st.text(max_size=5)
+)
+def test_any_value_under_any_key_is_taken_or_named(table, key, value):
+    """Whatever stands in a table is either a known key of the right type or the error's key."""
+    text = f"[{table}]\n{_quote(key)} = {value if isinstance(value, int) else _quote(value)}\n"
+    try:
+        read(text)
+    except ConfigError as error:
+        assert error.key.startswith(table) or "not TOML" in error.problem  # noqa: PT017 - both outcomes are right
+
+
+def test_a_policy_without_anchors_cannot_be_written():
+    """It would refuse everything, or lead someone to fill them in from the system."""
+    with pytest.raises(ValueError, match="anchors"):
+        Policy(anchors=())
+    with pytest.raises(ValueError, match="anchors"):
+        read("").with_anchors([])
+
+
+def test_the_digest_changes_with_every_demand():
+    """Two policies with one digest demand the same; the order in which things were listed is no demand."""
+    key, other = bytes(32), bytes(31) + b"\1"
+    denied = (Denied("a", spki_sha256=key), Denied("b", spki_sha256=other))
+    base = {"anchors": (b"a", b"b"), "issuers": IssuerPolicy({key: "x", other: "y"}, denied), "ct": CTPolicy()}
+    changes = [
+        {},
+        {"anchors": (b"a",)},
+        {"issuers": None},
+        {"issuers": IssuerPolicy(None, denied)},
+        {"issuers": IssuerPolicy({key: "x"}, denied)},
+        {"issuers": IssuerPolicy({key: "x", other: "y"}, denied[:1])},
+        {"ct": None},
+        *({"ct": CTPolicy(**{name: 1})} for name in ("minimum_scts", "minimum_scts_long", "minimum_operators")),
+        {"ct": CTPolicy(minimum_current=2)},
+        {"ct": CTPolicy(future_tolerance=timedelta())},
+        {"ct": CTPolicy(maximum_listed=5)},
+        {"minimum_tls": "TLSv1.2"},
+        {"address_required": False},
+    ]
+    assert len({Policy(**base | change).digest for change in changes}) == len(changes)
+    reordered = IssuerPolicy({other: "y", key: "x"}, denied[::-1])
+    assert Policy(**base).digest == Policy(**base | {"anchors": (b"b", b"a"), "issuers": reordered}).digest
+
+
+def _quote(text):
+    """A TOML basic string that holds any text."""
+    return '"' + "".join(f"\\U{ord(c):08x}" for c in text) + '"'
+
+
+def _key(certificate):
+    return sha256(subject_public_key_info(certificate.public_bytes(Encoding.DER))).digest()
