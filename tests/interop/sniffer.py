@@ -1,0 +1,41 @@
+"""Writes down every IP packet of the network that it runs in, one line of hexadecimal digits each; Linux.
+
+    python sniffer.py > packets
+
+It says "listening" first, and ends at the end of its input after what has arrived until then.
+"""
+
+import select
+import socket
+import sys
+
+ETH_P_ALL = 3  # linux/if_ether.h
+SOL_PACKET = 263  # linux/socket.h
+PACKET_STATISTICS = 6  # linux/if_packet.h: struct tpacket_stats { tp_packets, tp_drops }
+
+
+def write_down(sock: socket.socket) -> None:
+    """Every packet that waits."""
+    while True:
+        try:
+            packet = sock.recv(1 << 17)
+        except BlockingIOError:
+            return
+        print(packet.hex())  # noqa: T201 - its output
+
+
+def main() -> None:
+    """Listen on all interfaces until the input ends."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        sock.setblocking(False)
+        print("listening", flush=True)  # noqa: T201 - its output
+        while sys.stdin not in select.select([sock, sys.stdin], [], [])[0]:
+            write_down(sock)
+        write_down(sock)
+        drops = int.from_bytes(sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)[4:], sys.byteorder)
+    sys.exit(f"{drops} packets were lost" if drops else 0)
+
+
+if __name__ == "__main__":
+    main()

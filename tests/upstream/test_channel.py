@@ -1,0 +1,387 @@
+"""One connection, many askers: order, cancellation, silence, ends. On virtual time, through real TLS in memory."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolation
+from stubresolver.transport.dot import DotProtocol
+from stubresolver.transport.protocol import Answered, Draining, Ended, Failed, Token
+from stubresolver.upstream import Channel, dial, parse_upstream
+from stubresolver.upstream.channel import MAX_QUEUE
+from stubresolver.wire.framing import FrameReader, frame
+
+DOT = parse_upstream("tls://127.0.0.1#dns.test")
+
+
+def message(number: int, text: bytes = b"") -> bytes:
+    return number.to_bytes(2, "big") + bytes(10) + text
+
+
+class Scripted:
+    """A protocol without a wire format: the test says what each received octet means."""
+
+    def __init__(self, room=10, script=None):
+        self.limit = room
+        self.script = script or {}
+        self.sent = []
+        self.forgotten = []
+        self.open = set()
+        self.unsent = b""
+
+    @property
+    def room(self):
+        return self.limit - len(self.open)
+
+    def send_query(self, wire):
+        self.sent.append(wire)
+        token = Token(len(self.sent))
+        self.open.add(token)
+        self.unsent += b"?"
+        return token
+
+    def receive_data(self, data):
+        events = [event for octet in data for event in self.script[octet]] if data else [Ended("")]
+        self.open -= {event.token for event in events if isinstance(event, Answered | Failed)}
+        return events
+
+    def data_to_send(self):
+        data, self.unsent = self.unsent, b""
+        return data
+
+    def forget(self, token):
+        self.forgotten.append(token)
+        self.open.discard(token)
+
+
+@asynccontextmanager
+async def opened(internet, demands, handler, protocol=None, upstream=DOT):
+    """A running channel to the handler; when the test is done it is cancelled and must have left nothing."""
+    async with trio.open_nursery() as internet.nursery:
+        internet.handlers["127.0.0.1"] = handler
+        stream = await dial(upstream, demands)
+        channel = Channel(stream, protocol or DotProtocol(), timeout=4.0, silence=0.75)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(channel.run)
+            yield channel
+            nursery.cancel_scope.cancel()
+        assert channel.outstanding == 0
+        assert channel.ended is not None
+        internet.nursery.cancel_scope.cancel()
+
+
+def say(*pieces):
+    """A server that says one piece whenever it hears something, whatever that is."""
+
+    async def serve(server):
+        for piece in pieces:
+            if not await server.receive():
+                return
+            await server.send(piece)
+        while await server.receive():
+            pass
+        await server.transport.aclose()
+
+    return serve
+
+
+async def test_exchange(autojump_clock, internet, demands):
+    """A query is asked and its answer comes back under its own id."""
+    async with opened(internet, demands, internet.dot(bytes.upper)) as channel:
+        assert await channel.exchange(message(7, b"abc")) == message(7, b"ABC")
+        assert (channel.asked, channel.answered, channel.outstanding) == (1, 1, 0)
+
+
+async def test_answers_in_any_order_reach_their_asker(autojump_clock, internet, demands):
+    """The last asked is answered first; each asker gets its own."""
+
+    async def backwards(server):
+        reader, queries = FrameReader(), []
+        while len(queries) < 20:
+            queries += reader.feed(await server.receive())
+        for query in reversed(queries):
+            await server.send(frame(query.upper()))
+        await server.receive()
+
+    answers = {}
+
+    async def ask(number):
+        answers[number] = await channel.exchange(message(500, b"q%d" % number))
+
+    async with (
+        opened(internet, demands, internet.tls(backwards)) as channel,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(20):
+            nursery.start_soon(ask, number)
+    assert answers == {number: message(500, b"Q%d" % number) for number in range(20)}
+
+
+async def test_queries_of_one_turn_share_a_write(autojump_clock, internet, demands):
+    """Queries that are asked in the same turn of the loop go out together."""
+    heard = []
+
+    async def listen(server):
+        while data := await server.receive():
+            heard.append(data)
+
+    async with opened(internet, demands, internet.tls(listen)) as channel:
+        await wait_all_tasks_blocked()
+        for number in range(50):
+            channel.ask(message(number))
+        await wait_all_tasks_blocked()
+        assert [len(FrameReader().feed(data)) for data in heard] == [50]
+
+
+async def test_cancelled_exchange_leaves_nothing(autojump_clock, internet, demands):
+    """Cancellation gives the slot back at once; the id stays with the peer's late answer, which reaches nobody."""
+    async with opened(internet, demands, internet.dot(bytes.upper, delay=1.0)) as channel:
+        with trio.move_on_after(0.5) as scope:
+            await channel.exchange(message(1, b"late"))
+        assert scope.cancelled_caught
+        assert channel.outstanding == 0
+        assert channel._protocol.room == 999
+        assert await channel.exchange(message(2, b"next")) == message(2, b"NEXT")
+        assert channel._protocol.room == 1000
+        assert channel.answered == 1
+
+
+async def test_exchange_ends_within_its_time(autojump_clock, internet, demands):
+    """A query that is not answered while others are ends after its own four seconds; the channel lives on."""
+    async with opened(internet, demands, internet.dot(lambda wire: None if b"lost" in wire else wire)) as channel:
+        start = trio.current_time()
+        errors = []
+
+        async def lost():
+            try:
+                await channel.exchange(message(1, b"lost"))
+            except ExchangeTimeout as error:
+                errors.append((trio.current_time() - start, error.summary))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lost)
+            await trio.sleep(1)
+            nursery.start_soon(lost)
+            await trio.sleep(0.5)
+            assert await channel.exchange(message(2, b"found")) == message(2, b"found")
+        text = f"{DOT}: no answer within 4 s"
+        assert errors == [(4.0, text), (5.0, text)]
+        assert await channel.exchange(message(3)) == message(3)
+
+
+async def test_silence_is_told_to_who_waits(autojump_clock, internet, demands):
+    """Queries outstanding and not one octet for 0.75 s: the channel is silent until something comes."""
+    async with opened(internet, demands, internet.dot(lambda wire: wire, delay=2.0)) as channel:
+        await trio.sleep(100)  # nothing asked: no silence
+        assert not channel.silent
+        start = trio.current_time()
+        exchange = channel.ask(message(5))
+        assert await exchange.wait() is None
+        assert trio.current_time() == start + 0.75
+        assert channel.silent
+        assert await exchange.wait() == message(5)
+        assert trio.current_time() == start + 2.0
+        assert not channel.silent
+        await trio.sleep(100)
+        assert not channel.silent
+
+
+async def test_silence_outlives_those_who_gave_up(autojump_clock, internet, demands):
+    """A dead line becomes silent although the asker is gone, so that the next asker is not sent there."""
+    async with opened(internet, demands, internet.dot(lambda _wire: None)) as channel:
+        with trio.move_on_after(0.5):
+            await channel.exchange(message(1))
+        assert not channel.silent
+        await trio.sleep(0.5)
+        assert channel.silent
+
+
+async def test_end_of_connection_ends_all_exchanges(autojump_clock, internet, demands):
+    """Everybody who waits, asked or queued, hears `ChannelClosed`; so does whoever asks later."""
+
+    async def hang_up(server):
+        await server.receive()
+        server.machine.close()
+        await server.flush()
+        await server.transport.aclose()
+
+    errors = []
+
+    async def ask():
+        try:
+            await channel.exchange(message(1))
+        except ChannelClosed as error:
+            errors.append(error.summary)
+
+    async with opened(internet, demands, internet.tls(hang_up), Scripted(room=2)) as channel:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+        await ask()
+        assert errors == [f"{DOT}: the upstream closed the connection"] * 6
+        assert not channel.open
+
+
+async def test_broken_connection_says_how(autojump_clock, internet, demands):
+    """An end without close_notify is a lost connection."""
+
+    async def cut(server):
+        await server.receive()
+        await server.transport.aclose()
+
+    async with opened(internet, demands, internet.tls(cut)) as channel:
+        with pytest.raises(ChannelClosed, match="connection lost: the peer closed the connection after the handshake"):
+            await channel.exchange(message(1))
+
+
+async def test_violation_ends_the_connection(autojump_clock, internet, demands):
+    """An answer that nobody asked for ends the channel, with the protocol's words."""
+    async with opened(internet, demands, internet.tls(say(frame(message(999))))) as channel:
+        with pytest.raises(ChannelClosed, match="protocol violation: got an answer with id 999"):
+            await channel.exchange(message(1))
+
+
+async def test_queries_beyond_the_room_wait_their_turn(autojump_clock, internet, demands):
+    """What has no room is sent when an answer, a failure or a cancellation makes room, in order of asking."""
+    protocol = Scripted(
+        room=1, script={1: [Answered(Token(1), b"one")], 2: [Failed(Token(2), "no", retry=False)], 3: []}
+    )
+    results = []
+
+    async def ask(text):
+        try:
+            results.append(await channel.exchange(text))
+        except ProtocolViolation as error:
+            results.append(error.summary)
+
+    async with opened(internet, demands, internet.tls(say(b"\1", b"\2", b"\3")), protocol) as channel:
+        async with trio.open_nursery() as nursery:
+            for text in (b"a", b"b"):
+                nursery.start_soon(ask, text)
+                await trio.lowlevel.checkpoint()
+            with trio.move_on_after(0):
+                await channel.exchange(b"cancelled while queued")
+        assert protocol.sent == [b"a", b"b"]
+        assert results == [b"one", f"{DOT}: no"]
+        with trio.move_on_after(1):
+            await channel.exchange(b"c")
+        assert protocol.forgotten == [Token(3)]
+
+
+async def test_queue_is_bounded(autojump_clock, internet, demands):
+    """Who finds the queue full hears it at once."""
+    async with opened(internet, demands, internet.tls(say()), Scripted(room=1)) as channel:
+        exchanges = [channel.ask(message(1)) for _ in range(MAX_QUEUE)]
+        assert not channel.open
+        with pytest.raises(ChannelClosed, match="takes no more queries"):
+            channel.ask(message(1))
+        for exchange in exchanges:
+            channel.give_up(exchange)
+        assert channel.open
+
+
+async def test_worn_out_channel_is_not_open(autojump_clock, internet, demands):
+    """No room although nothing is under way (ids lost to forgotten answers): it must be replaced."""
+    protocol = Scripted(room=1)
+    async with opened(internet, demands, internet.tls(say()), protocol) as channel:
+        assert channel.open
+        protocol.limit = 0
+        assert not channel.open
+
+
+async def test_retry_is_told_from_failure(autojump_clock, internet, demands):
+    """What the peer surely did not process may be asked elsewhere: `ChannelClosed`; the rest is the peer's fault."""
+    script = {1: [Failed(Token(1), "refused stream", retry=True), Failed(Token(2), "HTTP status 404", retry=False)]}
+    async with opened(internet, demands, internet.tls(say(b"\1")), Scripted(script=script)) as channel:
+        first, second = channel.ask(b"a"), channel.ask(b"b")
+        with pytest.raises(ChannelClosed, match="refused stream"):
+            await first.wait()
+        with pytest.raises(ProtocolViolation, match="HTTP status 404"):
+            await second.wait()
+        assert channel.open
+
+
+async def test_draining_channel_answers_and_ends(autojump_clock, internet, demands):
+    """After GOAWAY: no new queries, the queued ones go elsewhere, those under way are answered, then it ends."""
+    protocol = Scripted(room=1, script={1: [Draining()], 2: [Answered(Token(1), b"one")]})
+
+    async def serve(server):
+        await server.receive()
+        await server.send(b"\1")
+        await trio.sleep(1)
+        await server.send(b"\2")
+        await server.receive()
+
+    async with opened(internet, demands, internet.tls(serve), protocol) as channel:
+        under_way, queued = channel.ask(b"a"), channel.ask(b"b")
+        with pytest.raises(ChannelClosed):
+            await queued.wait()
+        assert not channel.open
+        assert channel.ended is None
+        assert await under_way.answer() == b"one"
+        await wait_all_tasks_blocked()
+        assert channel.ended == ""
+    assert internet.servers[0].machine.over  # we said close_notify
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_retired_channel_ends_when_it_is_idle(autojump_clock, internet, demands, busy):
+    """A channel that was replaced answers what it owes and goes."""
+    async with opened(internet, demands, internet.dot(lambda wire: wire, delay=0.5)) as channel:
+        exchange = channel.ask(message(1)) if busy else None
+        channel.retire()
+        assert not channel.open
+        if exchange:
+            assert await exchange.wait() == message(1)
+        await wait_all_tasks_blocked()
+        assert channel.ended == ""
+
+
+async def test_channel_that_was_retired_before_it_ran_ends(autojump_clock, internet, demands):
+    """`run` of a channel that is over already returns, and closes."""
+    async with trio.open_nursery() as internet.nursery:
+        internet.handlers["127.0.0.1"] = internet.tls(say())
+        channel = Channel(await dial(DOT, demands), DotProtocol(), timeout=4.0, silence=0.75)
+        channel.retire()
+        await channel.run()
+        with pytest.raises(trio.ClosedResourceError):
+            await channel.stream.send_all(b"x")
+
+
+async def test_acknowledgements_are_written_without_a_query(autojump_clock, internet, demands):
+    """What the protocol has to say because of what it received goes out at once."""
+    protocol = Scripted(script={1: []})
+    acknowledged = trio.Event()
+
+    async def serve(server):
+        await server.receive()
+        await server.send(b"\1")
+        assert await server.receive() == b"ack"
+        acknowledged.set()
+
+    receive = protocol.receive_data
+
+    def receive_and_acknowledge(data):
+        protocol.unsent += b"ack"
+        return receive(data)
+
+    protocol.receive_data = receive_and_acknowledge
+    protocol.unsent = b"preface"
+    async with opened(internet, demands, internet.tls(serve), protocol):
+        with trio.fail_after(1):
+            await acknowledged.wait()
+
+
+async def test_write_that_fails_ends_the_channel(autojump_clock, internet, demands):
+    """A connection that can be read but not written is over."""
+    async with opened(internet, demands, internet.tls(say())) as channel:
+
+        async def broken(_data):
+            await trio.lowlevel.checkpoint()
+            raise trio.BrokenResourceError("no route to host")
+
+        channel.stream._transport.send_all = broken
+        with pytest.raises(ChannelClosed, match="connection lost: no route to host"):
+            await channel.exchange(message(1))

@@ -1,0 +1,46 @@
+"""Back-off as a pure value."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubresolver.upstream.health import Health
+
+FRESH = Health(first=0.25, longest=30.0, refused_pause=30.0)
+
+
+def test_fresh_upstream_may_be_dialled():
+    """Nothing is known against it."""
+    assert FRESH.ready(0.0)
+
+
+def test_pause_grows_to_the_longest_and_success_forgets():
+    """With the greatest jitter the pause doubles from 0.25 s to 30 s."""
+    health, pauses = FRESH, []
+    for _ in range(10):
+        health = health.failed(100.0, 1.0)
+        pauses.append(health.ready_at - 100.0)
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert health.succeeded() == FRESH
+
+
+def test_refusal_pauses_steadily():
+    """A refused certificate is looked at again after the same time, however often it was refused."""
+    health = FRESH
+    for now in (10.0, 50.0, 5000.0):
+        health = health.refused(now)
+        assert health.ready_at == now + 30.0
+        assert not health.ready(now + 29.9)
+        assert health.ready(now + 30.0)
+
+
+@given(
+    st.floats(0, 1e9), st.lists(st.floats(0, 1), min_size=1, max_size=2000), st.floats(0.05, 60), st.floats(0.05, 3600)
+)
+def test_pause_is_never_hot_and_never_longer_than_the_longest(now, jitters, first, longest):
+    """Whatever the jitter and however often it failed, the pause lies between the two bounds."""
+    health = Health(first, longest, 30.0)
+    for jitter in jitters:
+        health = health.failed(now, jitter)
+        pause = health.ready_at - now
+        assert min(first, longest) - 1e-6 <= pause <= longest + 1e-6
+    assert health.failures == len(jitters)

@@ -1,0 +1,462 @@
+"""Choosing, dialling, asking once more: on virtual time, through real TLS in memory."""
+
+import math
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, RequestReceived, StreamEnded
+from trio.testing import wait_all_tasks_blocked
+
+from stubresolver.errors import ChannelClosed, ExchangeTimeout, NoUpstream, PolicyRefused, ProtocolViolation
+from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream
+from stubresolver.wire.framing import FrameReader, frame
+
+A, B, C = (parse_upstream(f"tls://127.0.0.{n}") for n in (1, 2, 3))
+DOH = parse_upstream("https://127.0.0.4:8443/dns-query#dns.test")
+REFUSED = ConnectionRefusedError(111, "refused")
+
+
+def message(number: int, text: bytes = b"") -> bytes:
+    return number.to_bytes(2, "big") + bytes(10) + text
+
+
+def echo(wire):
+    return wire
+
+
+def silent(_wire):
+    return None
+
+
+async def never(transport):
+    """A host that takes the connection and never says anything."""
+    await trio.sleep_forever()
+    await transport.aclose()
+
+
+async def hang_up(server):
+    """A server that closes when it is asked."""
+    await server.receive()
+    server.machine.close()
+    await server.flush()
+    await server.transport.aclose()
+
+
+@asynccontextmanager
+async def running(internet, demands, handlers, **options):
+    """A running pool over these upstreams in this order; its events in `pool.events`."""
+    for upstream, handler in handlers.items():
+        internet.handlers[str(upstream.address)] = handler
+    events = []
+    pool = Pool(list(handlers), demands, UpstreamOptions(**options), events.append)
+    pool.events = events
+    async with trio.open_nursery() as internet.nursery:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(pool.run)
+            yield pool
+            nursery.cancel_scope.cancel()
+        assert all(line.channel is None or line.channel.ended is not None for line in pool._lines)
+        internet.nursery.cancel_scope.cancel()
+
+
+def dialled(internet):
+    return [(time, address) for time, address in internet.dialled]
+
+
+def states(pool):
+    return [line.state for line in pool.statistics().upstreams]
+
+
+async def test_pool_is_warm_before_the_first_query(autojump_clock, internet, demands, allowed):
+    """The most preferred upstream is dialled at once, and only that one."""
+    async with running(internet, demands, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        assert states(pool) == ["open", "idle"]
+        assert pool.events == [Judged(A, allowed)]
+        assert await pool.exchange(message(1)) == message(1)
+        assert len(internet.dialled) == 1
+        first, second = pool.statistics().upstreams
+        assert (first.connections, first.asked, first.answered, first.outstanding) == (1, 1, 1, 0)
+        assert (first.upstream, first.verdict, first.tls.version, first.last_error) == (str(A), allowed, "TLSv1.3", "")
+        assert (second.connections, second.verdict, second.tls, second.paused_for) == (0, None, None, 0.0)
+
+
+async def test_one_dial_for_many_askers(autojump_clock, internet, demands):
+    """All who ask before a connection stands wait for the same dial."""
+    answers = []
+
+    async def ask(pool, number):
+        answers.append(await pool.exchange(message(number)))
+
+    async with running(internet, demands, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(ask, pool, number)
+        assert sorted(answers) == [message(number) for number in range(50)]
+        assert len(internet.dialled) == 1
+
+
+async def test_next_upstream_gets_its_turn_after_a_quarter_second(autojump_clock, internet, demands):
+    """RFC 8305 s5: while the first choice has not connected, the next is dialled 250 ms later, and so on."""
+    start = trio.current_time()
+    async with running(internet, demands, {A: never, B: never, C: internet.dot(echo)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert trio.current_time() == start + 0.5
+        assert [time - start for time, _ in internet.dialled] == [0.0, 0.25, 0.5]
+        assert states(pool) == ["dialling", "dialling", "open"]
+
+
+async def test_refused_connection_gives_way_at_once(autojump_clock, internet, demands):
+    """A dial that has failed needs no head start: the next upstream is dialled in the same moment."""
+    start = trio.current_time()
+    async with running(internet, demands, {A: REFUSED, B: internet.dot(echo)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert trio.current_time() == start
+        [failed, judged] = pool.events
+        assert isinstance(failed, DialFailed)
+        assert failed.error.summary == f"{A}: connection refused"
+        assert isinstance(judged, Judged)
+        assert states(pool) == ["paused", "open"]
+
+
+async def test_better_upstream_is_taken_again(autojump_clock, internet, demands):
+    """While a less preferred upstream serves, the preferred one is dialled beside it after its pause."""
+    async with running(internet, demands, {A: REFUSED, B: internet.dot(echo)}) as pool:
+        await pool.exchange(message(1))
+        internet.handlers["127.0.0.1"] = internet.dot(bytes.upper)
+        await trio.sleep(31)
+        assert await pool.exchange(message(1, b"a")) == message(1, b"a")  # B answers while A is dialled
+        await wait_all_tasks_blocked()
+        assert await pool.exchange(message(1, b"a")) == message(1, b"A")
+
+
+async def test_all_paused_fails_at_once_with_the_reason(autojump_clock, internet, demands):
+    """No hot loop and no waiting: while all upstreams pause, askers hear why."""
+    async with running(internet, demands, {A: REFUSED, B: OSError(101, "x")}) as pool:
+        await wait_all_tasks_blocked()
+        count, start = len(internet.dialled), trio.current_time()
+        for _ in range(100):
+            with pytest.raises(NoUpstream) as error:
+                await pool.exchange(message(1))
+            assert error.value.summary == f"{A}: connection refused (+1 more)"
+        assert trio.current_time() == start
+        assert len(internet.dialled) == count
+
+
+async def test_pool_finds_a_network_that_comes_later(autojump_clock, internet, demands):
+    """Started before the network: dialled again with growing pauses until a connection stands, without a query."""
+    async with running(internet, demands, {A: REFUSED}) as pool:
+        await trio.sleep(600)
+        assert 20 <= len(internet.dialled) <= 600
+        internet.handlers["127.0.0.1"] = internet.dot(echo)
+        await trio.sleep(31)
+        assert states(pool) == ["open"]
+
+
+async def test_refusal_is_told_and_not_hammered(autojump_clock, internet, demands, refused):
+    """A refused certificate: every asker reads the rule, the upstream is dialled every 30 s, nothing is written."""
+    demands.judge.verdict = refused
+    async with running(internet, demands, {A: internet.dot(echo), B: REFUSED}) as pool:
+        for _ in range(100):
+            with pytest.raises(PolicyRefused) as error:
+                await pool.exchange(message(1))
+            assert error.value.summary == "ct.operators: 1 of 2 (Cloudflare)"
+            assert error.value.verdict is refused
+        await trio.sleep(299)
+        assert [address for _, address in internet.dialled].count("127.0.0.1") == 10
+        assert Judged(A, refused) in pool.events
+        assert pool.statistics().upstreams[0].verdict is refused
+        assert states(pool)[0] == "paused"
+    assert sum(len(server.machine.plaintext) for server in internet.servers) == 0
+
+
+async def test_other_upstream_serves_while_one_is_refused(autojump_clock, internet, demands, allowed, refused):
+    """A refusal concerns one upstream only."""
+
+    def judge(presented, _now):
+        return refused if presented.address == A.address else allowed
+
+    demands.judge.judge = judge
+    async with running(internet, demands, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert states(pool) == ["paused", "open"]
+
+
+async def test_query_is_asked_once_more_when_the_connection_dies(autojump_clock, internet, demands):
+    """The idle connection that the server has closed, the restart, the broken line: nobody notices."""
+    async with running(internet, demands, {A: internet.tls(hang_up), B: internet.dot(echo)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert ConnectionLost(A, "the upstream closed the connection") in pool.events
+        assert pool.statistics().upstreams[0].last_error == f"{A}: the upstream closed the connection"
+
+
+async def test_query_is_asked_exactly_once_more(autojump_clock, internet, demands):
+    """Two connections that die under a query are enough; the third is not tried for it."""
+    asked = []
+
+    def dying(name):
+        async def serve(server):
+            await server.receive()
+            asked.append(name)
+            await server.transport.aclose()
+
+        return internet.tls(serve)
+
+    async with running(internet, demands, {A: dying("A"), B: dying("B"), C: dying("C")}) as pool:
+        with pytest.raises(ChannelClosed):
+            await pool.exchange(message(1))
+    assert asked == ["A", "B"]
+
+
+async def test_server_that_never_answers_is_not_hammered(autojump_clock, internet, demands):
+    """A server that takes connections and drops them at the first query pauses like one that cannot be dialled."""
+    async with running(internet, demands, {A: internet.tls(hang_up)}) as pool:
+        for _ in range(50):
+            with pytest.raises((ChannelClosed, NoUpstream)):
+                await pool.exchange(message(1))
+            await wait_all_tasks_blocked()
+        assert len(internet.dialled) <= 3
+
+
+async def test_idle_close_by_the_server_is_invisible(autojump_clock, internet, demands):
+    """A server that closes idle connections is dialled again when there is a query, not before; no pause."""
+
+    async def serve(server):
+        reader = FrameReader()
+        with trio.move_on_after(10):
+            while data := await server.receive():
+                for query in reader.feed(data):
+                    await server.send(frame(query))
+        server.machine.close()
+        await server.flush()
+        await server.transport.aclose()
+
+    async with running(internet, demands, {A: internet.tls(serve)}) as pool:
+        for _ in range(5):
+            assert await pool.exchange(message(1)) == message(1)
+            await trio.sleep(1000)
+        assert len(internet.dialled) == 5
+        assert states(pool) == ["idle"]
+
+
+async def test_silent_connection_is_raced(autojump_clock, internet, demands):
+    """The line went dead without a word: after 0.75 s the query is asked on a new connection too."""
+    connections = []
+
+    async def serve(server):
+        connections.append(server)
+        number, reader = len(connections), FrameReader()
+        while data := await server.receive():
+            for query in reader.feed(data):
+                if number > 1:
+                    await server.send(frame(query))
+
+    async with running(internet, demands, {A: internet.tls(serve)}) as pool:
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        assert await pool.exchange(message(1)) == message(1)
+        assert trio.current_time() == start + 0.75
+        assert await pool.exchange(message(2)) == message(2)
+        assert trio.current_time() == start + 0.75
+        await wait_all_tasks_blocked()
+        assert connections[0].machine.over  # the dead one was closed, and nothing is under way on it
+        assert [line.outstanding for line in pool.statistics().upstreams] == [0]
+
+
+async def test_slow_answer_wins_over_a_dead_alternative(autojump_clock, internet, demands):
+    """A channel that was silent because the answer took long still answers, also if elsewhere there is nothing."""
+    async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
+        await wait_all_tasks_blocked()
+        internet.handlers["127.0.0.1"] = REFUSED
+        start = trio.current_time()
+        assert await pool.exchange(message(1)) == message(1)
+        assert trio.current_time() == start + 2.0
+        assert states(pool) == ["open"]
+
+
+async def test_race_that_nobody_wins_says_why(autojump_clock, internet, demands):
+    """Silent here and refused there: the reason is the one that a person can act on."""
+    async with running(internet, demands, {A: internet.dot(silent)}) as pool:
+        await wait_all_tasks_blocked()
+        internet.handlers["127.0.0.1"] = REFUSED
+        start = trio.current_time()
+        with pytest.raises((NoUpstream, ExchangeTimeout)):
+            await pool.exchange(message(1))
+        assert trio.current_time() == start + 4.0
+
+
+@pytest.mark.parametrize("handler", ["never", "silent"])
+async def test_no_exchange_waits_longer_than_its_time(autojump_clock, internet, demands, handler):
+    """Whatever the upstreams do or do not, four seconds are the end."""
+    upstreams = {each: never if handler == "never" else internet.dot(silent) for each in (A, B, C)}
+    async with running(internet, demands, upstreams) as pool:
+        start = trio.current_time()
+        with pytest.raises(ExchangeTimeout, match="within 4 s"):
+            await pool.exchange(message(1))
+        assert trio.current_time() == start + 4.0
+
+
+async def test_cancelled_asker_leaves_nothing(autojump_clock, internet, demands):
+    """Whoever is cancelled while waiting, dialling or racing takes all of it along."""
+    async with running(internet, demands, {A: internet.dot(silent), B: internet.dot(silent)}) as pool:
+        for seconds in (0, 0.5, 1.5):
+            with trio.move_on_after(seconds) as scope:
+                await pool.exchange(message(1))
+            assert scope.cancelled_caught
+            assert [line.outstanding for line in pool.statistics().upstreams] == [0, 0]
+
+
+async def test_old_connection_is_replaced(autojump_clock, internet, demands, allowed):
+    """After its lifetime a connection is judged anew: a new one takes over, the old one is closed, nobody waits."""
+    async with running(internet, demands, {A: internet.dot(echo)}, lifetime=60.0) as pool:
+        await wait_all_tasks_blocked()
+        await trio.sleep(61)
+        start = trio.current_time()
+        assert await pool.exchange(message(1)) == message(1)
+        assert trio.current_time() == start
+        await wait_all_tasks_blocked()
+        assert len(internet.dialled) == 2
+        assert internet.servers[0].machine.over
+        assert pool.events == [Judged(A, allowed)] * 2
+        assert await pool.exchange(message(1)) == message(1)
+        assert len(internet.dialled) == 2
+
+
+async def test_refusal_at_renewal_closes_the_old_connection(autojump_clock, internet, demands, refused):
+    """What was allowed an hour ago and is refused now is used no more."""
+    async with running(internet, demands, {A: internet.dot(echo)}, lifetime=60.0) as pool:
+        await wait_all_tasks_blocked()
+        demands.judge.verdict = refused
+        await trio.sleep(61)
+        await pool.exchange(message(1))
+        await wait_all_tasks_blocked()
+        assert internet.servers[0].machine.over
+        with pytest.raises(PolicyRefused):
+            await pool.exchange(message(1))
+
+
+async def test_full_connection_gives_way(autojump_clock, internet, demands):
+    """Where the preferred connection has no room, another open one is asked; else the query waits its turn."""
+    async with running(internet, demands, {A: internet.dot(silent), B: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        first = pool._lines[0].channel
+        exchanges = [first.ask(message(1)) for _ in range(1000)]
+        assert not first.room
+        assert pool._choose(None) is first  # nothing else is open: it waits there
+        pool._dial(pool._lines[1], trio.current_time())
+        await wait_all_tasks_blocked()
+        assert await pool.exchange(message(2)) == message(2)
+        assert pool.statistics().upstreams[1].answered == 1
+        for exchange in exchanges:
+            first.give_up(exchange)
+
+
+async def test_without_upstreams(autojump_clock, internet, demands):
+    """No upstream is no crash."""
+    async with running(internet, demands, {}) as pool:
+        with pytest.raises(NoUpstream, match="no upstream is configured"):
+            await pool.exchange(message(1))
+        assert pool.statistics().upstreams == ()
+
+
+async def test_stopped_pool_takes_no_queries(autojump_clock, internet, demands):
+    """Cancelling `run` closes every connection politely, wakes who waits, and starts nothing new."""
+    errors = []
+
+    async def ask():
+        try:
+            await pool.exchange(message(1))
+        except NoUpstream as error:
+            errors.append(error.summary)
+
+    async with trio.open_nursery() as askers:
+        async with running(internet, demands, {A: internet.dot(silent)}) as pool:
+            askers.start_soon(ask)
+            await wait_all_tasks_blocked()
+        await ask()
+        await wait_all_tasks_blocked()
+        assert errors == ["shutting down", "shutting down"]
+    assert internet.servers[0].machine.over or len(internet.dialled) == 1
+
+
+def doh(internet, behave):
+    """A DoH server; `behave(h2, stream, body)` answers each query."""
+
+    async def serve(server):
+        connection = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        connection.initiate_connection()
+        await server.flush()
+        bodies = {}
+        while data := await server.receive():
+            for event in connection.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    bodies[event.stream_id] = b""
+                    server.authority = dict(event.headers)[b":authority"]
+                elif isinstance(event, DataReceived):
+                    bodies[event.stream_id] += event.data
+                elif isinstance(event, StreamEnded):
+                    behave(connection, event.stream_id, bodies.pop(event.stream_id))
+            await server.send(connection.data_to_send())
+
+    return internet.tls(serve)
+
+
+def answer(connection, stream, body):
+    connection.send_headers(stream, [(b":status", b"200"), (b"content-type", b"application/dns-message")])
+    connection.send_data(stream, body, end_stream=True)
+
+
+async def test_doh_upstream(autojump_clock, internet, demands):
+    """DoH upstreams are asked through the same pool; the authority is the name and the port."""
+    async with running(internet, demands, {DOH: doh(internet, answer)}) as pool:
+        assert await pool.exchange(message(77, b"x")) == message(77, b"x")
+        assert internet.servers[0].authority == b"dns.test:8443"
+        assert pool.statistics().upstreams[0].tls.alpn == "h2"
+
+
+@pytest.mark.parametrize("text", ["https://127.0.0.4", "https://[::1]"])
+async def test_doh_authority_without_a_name(autojump_clock, internet, demands, text):
+    """RFC 9110 s4.2.2: without a name the address is the host, IPv6 in brackets; port 443 goes without saying."""
+    upstream = parse_upstream(text)
+    async with running(internet, demands, {upstream: doh(internet, answer)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert internet.servers[0].authority == text.removeprefix("https://").encode()
+
+
+async def test_refused_stream_is_asked_once_more(autojump_clock, internet, demands):
+    """REFUSED_STREAM: asked elsewhere; where there is no elsewhere, once more on the same connection."""
+    refusals = [True]
+
+    def refuse_once(connection, stream, body):
+        if refusals:
+            refusals.pop()
+            connection.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+        else:
+            answer(connection, stream, body)
+
+    async with running(internet, demands, {DOH: doh(internet, refuse_once)}) as pool:
+        assert await pool.exchange(message(1)) == message(1)
+        assert len(internet.dialled) == 1
+
+
+async def test_failure_of_the_peer_is_not_asked_again(autojump_clock, internet, demands):
+    """An HTTP status that says no is an answer to us, if none for the client."""
+
+    def forbid(connection, stream, _body):
+        connection.send_headers(stream, [(b":status", b"403")], end_stream=True)
+
+    async with running(internet, demands, {DOH: doh(internet, forbid), A: internet.dot(echo)}) as pool:
+        with pytest.raises(ProtocolViolation, match="HTTP status 403"):
+            await pool.exchange(message(1))
+
+
+def test_options_have_bounds():
+    """Every default lies within its own bounds; none is without end."""
+    options = UpstreamOptions()
+    assert all(math.isfinite(getattr(options, name)) for name in options.__struct_fields__)
+    assert replace(A, port=1) != A
