@@ -100,9 +100,9 @@ class Channel:
     @property
     def open(self) -> bool:
         """True if it takes queries, be it into the queue. One that has no room while it owes us nothing is worn out."""
-        if self.ended is not None or self.draining:
+        if self.ended is not None or self.draining or len(self._queue) >= MAX_QUEUE:
             return False
-        return self._protocol.room > 0 or 0 < self.outstanding < MAX_QUEUE
+        return self._protocol.room > 0 or self.outstanding > 0
 
     @property
     def room(self) -> bool:

@@ -9,6 +9,8 @@ What it may not do: try again, choose between upstreams, speak DNS, or hand out 
 """
 
 import contextlib
+import operator
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,7 +152,7 @@ class VerifiedStream(trio.abc.Stream):
 
         It never writes: the answer to a KeyUpdate goes out with our next octets, as RFC 8446 s4.6.3 asks.
         """
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")
@@ -277,7 +279,7 @@ async def _open(upstream: Upstream, demands: Demands, seconds: float) -> trio.ab
     except trio.TooSlowError:
         raise ConnectFailed(f"{upstream}: no TCP connection within {seconds:g} s") from None
     except OSError as error:
-        raise ConnectFailed(f"{upstream}: {(error.strerror or str(error)).lower()}") from None
+        raise ConnectFailed(f"{upstream}: {os.strerror(error.errno).lower() if error.errno else error}") from None
 
 
 async def _handshake(

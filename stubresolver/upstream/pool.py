@@ -117,11 +117,11 @@ class Pool:
             if (channel := self._choose(avoid)) is not None:
                 return channel
             now = trio.current_time()
-            candidate = self._candidate(now)
+            candidate = self._candidate(now, avoid)
             dialling = any(line.dialling for line in self._lines)
             if candidate is not None and (not dialling or now >= self._dialled_at + self._options.head_start):
                 self._dial(candidate, now)
-                candidate = self._candidate(now)
+                candidate = self._candidate(now, avoid)
             elif not dialling:
                 if avoid is not None and avoid.open and not avoid.silent:
                     return avoid
@@ -157,11 +157,11 @@ class Pool:
             if line is chosen:
                 return
 
-    def _candidate(self, now: float) -> Line | None:
-        """The most preferred upstream that may be dialled now and has no connection in use."""
-        return next(
-            (line for line in self._lines if line.usable is None and not line.dialling and line.health.ready(now)), None
-        )
+    def _candidate(self, now: float, avoid: Channel | None) -> Line | None:
+        """The most preferred upstream that may be dialled now; last the one whose channel never answered anything."""
+        ready = [line for line in self._lines if line.usable is None and not line.dialling and line.health.ready(now)]
+        ready.sort(key=lambda line: avoid is not None and line.channel is avoid and not avoid.answered)
+        return ready[0] if ready else None
 
     def _dial(self, line: Line, now: float) -> None:
         if self._nursery is None:

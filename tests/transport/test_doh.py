@@ -6,9 +6,9 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PingAckReceived, RequestReceived, SettingsAcknowledged, StreamEnded, StreamReset
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import ContinuationFrame, GoAwayFrame, HeadersFrame, PushPromiseFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyperframe.frame import ContinuationFrame, GoAwayFrame, HeadersFrame, PushPromiseFrame
 
 from stubresolver.transport import doh
 from stubresolver.transport.doh import MAX_BODY, MAX_STREAMS, DohProtocol
@@ -171,7 +171,7 @@ def test_flow_control_window_is_given_back(pair, monkeypatch):
 
 @pytest.mark.parametrize(("limit", "room"), [(0, 0), (3, 3), (1000, MAX_STREAMS)])
 def test_room_is_the_smaller_of_both_limits(limit, room):
-    """RFC 9113 s5.1.2: "Endpoints MUST NOT exceed the limit set by their peer.\""""
+    """RFC 9113 s5.1.2: endpoints must not exceed the limit set by their peer; ours holds before and beside it."""
     pair = Pair(MAX_CONCURRENT_STREAMS=limit)
     pair.exchange()
     assert pair.client.room == room

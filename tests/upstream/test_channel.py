@@ -273,7 +273,7 @@ async def test_queries_beyond_the_room_wait_their_turn(autojump_clock, internet,
 async def test_queue_is_bounded(autojump_clock, internet, demands):
     """Who finds the queue full hears it at once."""
     async with opened(internet, demands, internet.tls(say()), Scripted(room=1)) as channel:
-        exchanges = [channel.ask(message(1)) for _ in range(MAX_QUEUE)]
+        exchanges = [channel.ask(message(1)) for _ in range(1 + MAX_QUEUE)]
         assert not channel.open
         with pytest.raises(ChannelClosed, match="takes no more queries"):
             channel.ask(message(1))
