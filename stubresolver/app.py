@@ -50,7 +50,6 @@ class App:
         """Answer on bound sockets until `stop`; `started` is called when queries are taken."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
-            await nursery.start(self._resolver.run)
             listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver) for sock in udp]
             listeners.append(TcpServer(tcp, self._resolver, self._settings.listen))
             for listener in listeners:
@@ -66,11 +65,15 @@ class App:
         """One answer without listeners, and what is known of the upstreams afterwards."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
-            await nursery.start(self._resolver.run)
             answer = await self._resolver.answer(query)
             statistics = self._pool.statistics()
             nursery.cancel_scope.cancel()
         return answer, statistics
+
+    def renew(self, demands: Demands) -> None:
+        """Judge by other demands from now on; neither a connection nor an answer from before is used again."""
+        self._pool.renew(demands)
+        self._resolver.forget()
 
     def stop(self) -> None:
         """Let `serve` finish what is in flight and return."""

@@ -91,6 +91,11 @@ class AnswerCache:
             self._octets -= evicted[3]
             self._evictions += 1
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._octets = 0
+
     def statistics(self) -> CacheStatistics:
         """A frozen record of the cache's state."""
         return CacheStatistics(

@@ -16,6 +16,8 @@ from stubresolver.app import App, build_demands
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option
 from stubresolver.cli.logs import log_to_stderr
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.errors import StubResolverError
+from stubresolver.evidence import EvidenceStore
 from stubresolver.serve import Bound, bind_all, parse_listen_address
 from stubresolver.verify import Verifier
 
@@ -47,7 +49,8 @@ def command(
     """Serve DNS on 127.0.0.1:53 and [::1]:53 from verified upstreams.
 
     Needs no configuration. Sockets that systemd passes (stubresolver.socket) take the place of the listen addresses.
-    SIGTERM ends it after the queries under way. Log lines go to stderr; no name that is asked for is ever logged.
+    SIGTERM ends it after the queries under way; SIGHUP reads policy and log list again. Log lines go to stderr; no
+    name that is asked for is ever logged.
 
     \b
     Examples:
@@ -61,14 +64,15 @@ def command(
         policy_file=policy_file or settings.policy_file,
         log_list_file=log_list_file or settings.log_list_file,
     )
-    verifier = Verifier(load_policy(settings.policy_file), load_log_list(settings.log_list_file))
+    verifier = _load_verifier(settings)
     if check_only:
         _show_settings(settings, verifier)
         return 0
     log_to_stderr()
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
-        trio.run(_serve, App(settings, build_demands(verifier, evidence)), bound, settings, verifier)
+        app = App(settings, build_demands(verifier, evidence))
+        trio.run(_serve, app, bound, settings, evidence, _trust(verifier))
     return 0
 
 
@@ -85,17 +89,23 @@ def _bind(settings: Settings) -> Bound:
     return bound
 
 
-async def _serve(app: App, bound: Bound, settings: Settings, verifier: Verifier) -> None:
-    """Serve until SIGTERM or SIGINT, and tell the service manager how it goes."""
+async def _serve(app: App, bound: Bound, settings: Settings, evidence: EvidenceStore, in_force: str) -> None:
+    """Serve until SIGTERM or SIGINT, read policy and log list again on SIGHUP, tell the service manager how it goes."""
+    addresses = ", ".join(f"{sock.getsockname()[0]} port {sock.getsockname()[1]}" for sock in bound.udp)
+    listening = f"listening on {addresses}"
 
     def started() -> None:
-        addresses = ", ".join(f"{sock.getsockname()[0]} port {sock.getsockname()[1]}" for sock in bound.udp)
-        log.info("listening on %s; %d upstreams; %s", addresses, len(settings.upstreams), _trust(verifier))
-        systemd.ready(f"listening on {addresses}")
+        log.info("%s; %d upstreams; %s", listening, len(settings.upstreams), in_force)
+        systemd.ready(listening)
 
-    async def end_on_signal() -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    async def obey_signals() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
+                if number == signal.SIGHUP:
+                    systemd.reloading()
+                    await _reload(app, settings, evidence)
+                    systemd.ready(listening)
+                    continue
                 log.info("%s: finishing what is in flight", signal.Signals(number).name)
                 systemd.stopping("finishing what is in flight")
                 app.stop()
@@ -105,12 +115,27 @@ async def _serve(app: App, bound: Bound, settings: Settings, verifier: Verifier)
         return True
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_signal)
+        nursery.start_soon(obey_signals)
         if interval := systemd.watchdog_interval():
             nursery.start_soon(systemd.watchdog, interval, alive)
         await app.serve(bound.udp, bound.tcp, started)
         nursery.cancel_scope.cancel()
     log.info("stopped")
+
+
+async def _reload(app: App, settings: Settings, evidence: EvidenceStore) -> None:
+    """Put the policy and the log list as they are now in force; with an error in them the old ones stay."""
+    try:
+        verifier = await trio.to_thread.run_sync(_load_verifier, settings)
+    except StubResolverError as error:
+        log.error("reload refused, the policy and log list from before stay in force: %s", error)  # noqa: TRY400
+        return
+    app.renew(build_demands(verifier, evidence))
+    log.info("reloaded: %s", _trust(verifier))
+
+
+def _load_verifier(settings: Settings) -> Verifier:
+    return Verifier(load_policy(settings.policy_file), load_log_list(settings.log_list_file))
 
 
 def _trust(verifier: Verifier) -> str:

@@ -119,6 +119,10 @@ class Resolver:
         await arrived.wait()
         return replies[0]
 
+    def forget(self) -> None:
+        """Forget every answer: what was trusted then may not be trusted now."""
+        self._cache.clear()
+
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""
         self._stopping = True

@@ -127,11 +127,11 @@ class DohProtocol:
             events.append(Draining())
         return events
 
-    def data_to_send(self) -> bytes:
+    def data_to_send(self) -> list[bytes]:
         """Everything that is to be written now, in one piece."""
         data = self._unsent + self._h2.data_to_send()
         self._unsent = b""
-        return data
+        return [data] if data else []
 
     def forget(self, token: Token) -> None:
         """Nobody waits for this answer any more; the stream is cancelled (RFC 9113 s7) and its room is free again."""

@@ -54,8 +54,8 @@ class QueryProtocol(Protocol):
     def receive_data(self, data: bytes) -> list[Event]:
         """Take octets that arrived (b"" for the end of the stream) and say what they mean. Never raises."""
 
-    def data_to_send(self) -> bytes:
-        """Everything that is to be written now; b"" for nothing."""
+    def data_to_send(self) -> list[bytes]:
+        """Everything that is to be written now, in pieces that want a TLS record each; empty for nothing."""
 
     def forget(self, token: Token) -> None:
         """Nobody waits for this answer any more; a late one must reach nobody."""

@@ -2,8 +2,8 @@
 
 Theory of operation. Three tasks per connection and none per query: the reader takes all that has arrived and wakes who
 is answered; the writer sleeps until there is something to say and then says everything in one write; the watcher sleeps
-until the oldest query is too old or the connection has been silent for too long. An asker parks in `Exchange.wait`; if
-it is cancelled, its slot and its id are given back there.
+until the oldest query is too old or the connection has been silent for too long. An asker is called back, or parks in
+`Exchange.wait`; if it is cancelled there, its slot and its id are given back.
 
 Every exchange ends within `timeout` seconds: answered, failed by the peer, `ExchangeTimeout`, or `ChannelClosed` with
 the connection. Queries beyond the protocol's room wait their turn in a bounded queue, against the same deadline.
@@ -12,6 +12,7 @@ What it may not do: dial, choose, ask twice. It takes a `VerifiedStream` and not
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
@@ -28,13 +29,16 @@ MAX_QUEUE = 1000
 class Exchange:
     """One query on one channel: who waits, and what became of it."""
 
-    __slots__ = ("_channel", "_task", "asked_at", "result", "token", "wire")
+    __slots__ = ("_channel", "_task", "asked_at", "result", "token", "wire", "woken")
 
-    def __init__(self, channel: "Channel", wire: bytes, now: float) -> None:
+    def __init__(
+        self, channel: "Channel", wire: bytes, now: float, woken: Callable[["Exchange"], None] | None = None
+    ) -> None:
         self._channel = channel
         self._task: Task | None = None
         self.wire = wire
         self.asked_at = now
+        self.woken = woken  # called when there is a result, or silence; None for an asker that waits
         self.token: Token | None = None  # None while it waits for room
         self.result: bytes | UpstreamError | None = None  # None while it is under way
 
@@ -60,6 +64,9 @@ class Exchange:
 
     def wake(self) -> None:
         """Let the asker look at the result, or at the silence."""
+        if self.woken is not None:
+            self.woken(self)
+            return
         task, self._task = self._task, None
         if task is not None:
             reschedule(task)
@@ -87,7 +94,7 @@ class Channel:
         self._outstanding: dict[Token, Exchange] = {}  # oldest first
         self._queue: deque[Exchange] = deque()
         self._silent_since: float | None = None  # since when something has been owed and nothing has come
-        self._unsent = b""
+        self._unsent: list[bytes] = []
         self._to_write = trio.Event()
         self._to_watch = trio.Event()
         self._scope: trio.CancelScope | None = None
@@ -109,11 +116,11 @@ class Channel:
         """True if a query would go out at once."""
         return not self._queue and self._protocol.room > 0
 
-    def ask(self, wire: bytes) -> Exchange:
-        """Begin an exchange; the caller must `wait` for it. `ChannelClosed` where it takes no queries."""
+    def ask(self, wire: bytes, woken: Callable[[Exchange], None] | None = None) -> Exchange:
+        """Begin an exchange; the caller gives `woken`, or must `wait` for it. `ChannelClosed` where it takes none."""
         if not self.open:
             raise ChannelClosed(f"{self.stream.upstream}: {self.ended or 'this connection takes no more queries'}")
-        exchange = Exchange(self, wire, trio.current_time())
+        exchange = Exchange(self, wire, trio.current_time(), woken)
         if self.room:
             self._send(exchange)
         else:
@@ -179,10 +186,10 @@ class Channel:
             await self._to_write.wait()
             self._to_write = trio.Event()
             data = self._unsent + self._protocol.data_to_send()
-            self._unsent = b""
+            self._unsent = []
             try:
                 if data:
-                    await self.stream.send_all(data)
+                    await self.stream.send_records(data)
             except trio.BrokenResourceError as error:
                 self._end(f"connection lost: {error.__cause__ or error}")
                 return

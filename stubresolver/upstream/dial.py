@@ -11,7 +11,7 @@ What it may not do: try again, choose between upstreams, speak DNS, or hand out 
 import contextlib
 import operator
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -121,6 +121,10 @@ class VerifiedStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and write. After an error or a cancellation the stream can only be closed."""
+        await self.send_records([data])
+
+    async def send_records(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        """As `send_all`, each piece in a TLS record of its own, all of them in one write."""
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
@@ -129,7 +133,8 @@ class VerifiedStream(trio.abc.Stream):
             if self._broken:
                 raise trio.BrokenResourceError("an earlier write did not end")
             try:
-                self._tls.send(data)
+                for piece in pieces:
+                    self._tls.send(piece)
             except ChannelClosed as error:
                 raise trio.BrokenResourceError(error.summary) from None
             await self._write()

@@ -10,9 +10,9 @@ went silent. While all upstreams pause, askers hear at once why.
 What it may not do: judge, know what a query or an answer means, or let an exchange take longer than `query_timeout`.
 """
 
-import contextlib
+import functools
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import trio
 
@@ -43,8 +43,8 @@ class Pool:
         self._demands = demands
         self._options = options or UpstreamOptions()
         self._report = report
-        pauses = (self._options.backoff_first, self._options.backoff_longest, self._options.refused_pause)
-        self._lines = [Line(upstream, Health(*pauses)) for upstream in upstreams]
+        self._health = Health(self._options.backoff_first, self._options.backoff_longest, self._options.refused_pause)
+        self._lines = [Line(upstream, self._health) for upstream in upstreams]
         self._changed = trio.Event()  # set, and replaced, whenever a dial has ended
         self._dialled_at = float("-inf")
         self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
@@ -60,32 +60,90 @@ class Pool:
             finally:
                 self._nursery = None
 
-    async def exchange(self, query: bytes) -> bytes:
-        """The answer to a query in wire format, or an `UpstreamError` whose summary says why there is none."""
-        deadline = trio.current_time() + self._options.query_timeout
-        channel = self._choose(None)
-        if channel is not None:
-            return await self._ask(query, channel, deadline)
-        with self._until(deadline):
-            return await self._ask(query, await self._connected(None), deadline)
+    def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
+        """Ask a query in wire format; `reply` gets its answer, or the error whose summary says why there is none.
+
+        It is called exactly once, within `query_timeout` seconds. No task is made where a connection stands.
+        """
+        try:
+            channel = self._choose(None)
+            if channel is not None:
+                channel.ask(query, functools.partial(self._woken, query, channel, reply))
+                return
+        except UpstreamError as error:
+            reply(error)
+            return
+        self._start(self._connected_and_asked(query), reply)
+
+    def renew(self, demands: Demands) -> None:
+        """From now on judge by other demands: no query goes out any more on what was judged by the old ones."""
+        self._demands = demands
+        for line in self._lines:
+            line.health = self._health
+            line.error = None
+            if line.channel is not None:
+                line.channel.retire()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._prewarm)
 
     def statistics(self) -> PoolStatistics:
         """What is known of all upstreams, in order of preference."""
         now = trio.current_time()
         return PoolStatistics(tuple(line.statistics(now) for line in self._lines))
 
-    async def _ask(self, query: bytes, channel: Channel, deadline: float) -> bytes:
-        """Ask on this channel; once more elsewhere if it ends first, or also elsewhere if it goes silent."""
+    def _woken(
+        self, query: bytes, channel: Channel, reply: Callable[[bytes | UpstreamError], None], exchange: Exchange
+    ) -> None:
+        """The exchange has its result; or its channel has ended or gone silent: then ask once more, elsewhere."""
+        result = exchange.result
+        if result is None:
+            exchange.woken = None  # whoever races it from now on waits for it
+            self._start(self._race(query, channel, exchange), reply, exchange.asked_at)
+        elif isinstance(result, ChannelClosed):
+            self._start(self._ask_elsewhere(query, channel), reply, exchange.asked_at)
+        else:
+            reply(result)
+
+    def _start(
+        self,
+        answer: Coroutine[None, None, bytes],
+        reply: Callable[[bytes | UpstreamError], None],
+        asked_at: float | None = None,
+    ) -> None:
+        """Get the answer in a task, within what is left of the query's time."""
+        if self._nursery is None:
+            answer.close()
+            reply(NoUpstream("shutting down"))
+            return
+        started = trio.current_time() if asked_at is None else asked_at
+        self._nursery.start_soon(self._reply_late, answer, reply, started + self._options.query_timeout)
+
+    async def _reply_late(
+        self,
+        answer: Coroutine[None, None, bytes],
+        reply: Callable[[bytes | UpstreamError], None],
+        deadline: float,
+    ) -> None:
+        result: bytes | UpstreamError = NoUpstream("shutting down")  # stays so if this task is cancelled
         try:
-            exchange = channel.ask(query)
+            with trio.move_on_at(deadline) as limit:
+                result = await answer
+            if limit.cancelled_caught:
+                result = ExchangeTimeout(f"no upstream answered within {self._options.query_timeout:g} s")
+        except UpstreamError as error:
+            result = error
+        finally:
+            reply(result)
+
+    async def _connected_and_asked(self, query: bytes) -> bytes:
+        """Where no connection stands: dial, ask, and ask once more elsewhere if need be."""
+        channel = await self._connected(None)
+        exchange = channel.ask(query)
+        try:
             answer = await exchange.wait()
         except ChannelClosed:
-            with self._until(deadline):
-                return await self._ask_elsewhere(query, channel)
-        if answer is not None:
-            return answer
-        with self._until(deadline):
-            return await self._race(query, channel, exchange)
+            return await self._ask_elsewhere(query, channel)
+        return answer if answer is not None else await self._race(query, channel, exchange)
 
     async def _ask_elsewhere(self, query: bytes, avoid: Channel) -> bytes:
         channel = await self._connected(avoid)
@@ -172,16 +230,11 @@ class Pool:
 
     async def _hold(self, line: Line) -> None:
         """Dial, and if a verified stream comes of it, drive its channel until it ends."""
-        options = self._options
         channel: Channel | None = None
         try:
-            stream = await dial(
-                line.upstream, self._demands, connect_timeout=options.connect_timeout, timeout=options.dial_timeout
-            )
+            channel = self._dial_succeeded(line, await self._dialled(line))
         except UpstreamError as error:
             self._dial_failed(line, error)
-        else:
-            channel = self._dial_succeeded(line, stream)
         finally:
             line.dialling = False
             self._changed.set()
@@ -189,6 +242,21 @@ class Pool:
         if channel is not None:
             await channel.run()
             self._channel_ended(line, channel)
+
+    async def _dialled(self, line: Line) -> VerifiedStream:
+        """A stream judged by the demands in force: a judgement that a reload has overtaken is made again."""
+        limits = {"connect_timeout": self._options.connect_timeout, "timeout": self._options.dial_timeout}
+        while True:
+            demands = self._demands
+            try:
+                stream = await dial(line.upstream, demands, **limits)
+            except UpstreamError:
+                if demands is self._demands:
+                    raise
+            else:
+                if demands is self._demands:
+                    return stream
+                await stream.aclose()
 
     def _dial_failed(self, line: Line, error: UpstreamError) -> None:
         now = trio.current_time()
@@ -250,14 +318,6 @@ class Pool:
         if not errors:
             return NoUpstream("no upstream is configured")
         return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
-
-    @contextlib.contextmanager
-    def _until(self, deadline: float) -> Iterator[None]:
-        try:
-            with trio.fail_at(deadline):
-                yield
-        except trio.TooSlowError:
-            raise ExchangeTimeout(f"no upstream answered within {self._options.query_timeout:g} s") from None
 
 
 def _protocol(upstream: Upstream) -> QueryProtocol:

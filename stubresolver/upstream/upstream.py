@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from stubresolver.errors import BadInput
 
+_PATH = re.compile(r"(/[!-~]*)?\Z")
 _NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\Z")
 
 
@@ -74,6 +75,8 @@ def parse_upstream(text: str) -> Upstream:
         raise BadInput(f"upstream {text!r}: port 0 cannot be dialled; {expected}")
     if transport is Transport.DOT and parts.path not in {"", "/"}:
         raise BadInput(f"upstream {text!r}: DoT has no path, got {parts.path!r}; {expected}")
+    if transport is Transport.DOH and not _PATH.match(parts.path):
+        raise BadInput(f"upstream {text!r}: a path has printable ASCII characters only (RFC 3986 s3.3); {expected}")
     return Upstream(
         transport,
         address,

@@ -39,7 +39,7 @@ class Pair:
         """Carry octets until both are quiet; what the client said of them."""
         events = []
         while True:
-            out = self.client.data_to_send()
+            out = b"".join(self.client.data_to_send())
             for event in self.server.receive_data(out) if out else ():
                 self.seen.append(event)
                 if isinstance(event, DataReceived):
@@ -277,7 +277,7 @@ def test_query_waits_for_the_peers_window():
     pair = Pair(INITIAL_WINDOW_SIZE=10)
     pair.exchange()
     token = pair.client.send_query(message(9, b"x" * 100))
-    out = pair.client.data_to_send()
+    out = b"".join(pair.client.data_to_send())
     [data] = [event for event in pair.server.receive_data(out) if isinstance(event, DataReceived)]
     assert len(data.data) == 10
     assert pair.client.room == 0
@@ -294,7 +294,7 @@ def test_early_answer_to_a_query_that_is_not_wholly_sent():
     pair = Pair(INITIAL_WINDOW_SIZE=10)
     pair.exchange()
     token = pair.client.send_query(message(9, b"x" * 100))
-    pair.server.receive_data(pair.client.data_to_send())
+    pair.server.receive_data(b"".join(pair.client.data_to_send()))
     pair.answer(token, message(0))
     assert pair.client.receive_data(pair.server.data_to_send()) == [Answered(token, message(9))]
     assert pair.client.room == MAX_STREAMS
@@ -391,7 +391,7 @@ def test_altered_answer_gives_events_and_no_exception(data):
     """One octet changed anywhere in a server's octets: events, no exception, and no answer to another query."""
     pair = Pair()
     tokens = {pair.client.send_query(message(n)) for n in (1, 2)}
-    pair.server.receive_data(pair.client.data_to_send())
+    pair.server.receive_data(b"".join(pair.client.data_to_send()))
     for token in sorted(tokens):
         pair.answer(token, message(0, b"a"))
     octets = bytearray(pair.server.data_to_send())

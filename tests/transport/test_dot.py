@@ -14,7 +14,7 @@ def message(number: int, text: bytes = b"", size: int = 12) -> bytes:
 
 
 def sent(protocol: DotProtocol) -> list[bytes]:
-    return FrameReader().feed(protocol.data_to_send())
+    return FrameReader().feed(b"".join(protocol.data_to_send()))
 
 
 def feed(protocol: DotProtocol, data: bytes, step: int) -> list:
@@ -36,12 +36,12 @@ def test_answers_in_any_order_reach_their_query(step):
 
 
 def test_queries_are_gathered():
-    """All queries since the last call come out as one piece; then there is nothing to say."""
+    """All queries since the last call come out, a piece each; then there is nothing to say."""
     protocol = DotProtocol()
     for text in (b"a", b"b"):
         protocol.send_query(message(1, text))
     assert [wire[12:] for wire in sent(protocol)] == [b"a", b"b"]
-    assert protocol.data_to_send() == b""
+    assert protocol.data_to_send() == []
 
 
 def test_forgotten_id_stays_reserved_until_its_late_answer():

@@ -49,7 +49,7 @@ class Scripted:
 
     def data_to_send(self):
         data, self.unsent = self.unsent, b""
-        return data
+        return [data] if data else []
 
     def forget(self, token):
         self.forgotten.append(token)

@@ -1,6 +1,7 @@
 """Choosing, dialling, asking once more: on virtual time, through real TLS in memory."""
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,9 +12,17 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded
 from trio.testing import wait_all_tasks_blocked
 
-from stubresolver.errors import ChannelClosed, ExchangeTimeout, NoUpstream, PolicyRefused, ProtocolViolation
+from stubresolver.errors import (
+    ChannelClosed,
+    ExchangeTimeout,
+    NoUpstream,
+    PolicyRefused,
+    ProtocolViolation,
+    UpstreamError,
+)
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream
 from stubresolver.wire.framing import FrameReader, frame
+from tests.upstream.conftest import FakeJudge
 
 A, B, C = (parse_upstream(f"tls://127.0.0.{n}") for n in (1, 2, 3))
 DOH = parse_upstream("https://127.0.0.4:8443/dns-query#dns.test")
@@ -64,6 +73,23 @@ async def running(internet, demands, handlers, **options):
         internet.nursery.cancel_scope.cancel()
 
 
+async def exchanged(pool, query):
+    """The answer to a query, or its error raised."""
+    results = []
+    arrived = trio.Event()
+
+    def reply(result):
+        results.append(result)
+        arrived.set()
+
+    pool.exchange_soon(query, reply)
+    await arrived.wait()
+    [result] = results
+    if isinstance(result, UpstreamError):
+        raise result
+    return result
+
+
 def states(pool):
     return [line.state for line in pool.statistics().upstreams]
 
@@ -74,7 +100,7 @@ async def test_pool_is_warm_before_the_first_query(autojump_clock, internet, dem
         await wait_all_tasks_blocked()
         assert states(pool) == ["open", "idle"]
         assert pool.events == [Judged(A, allowed)]
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert len(internet.dialled) == 1
         first, second = pool.statistics().upstreams
         assert (first.connections, first.asked, first.answered, first.outstanding) == (1, 1, 1, 0)
@@ -87,7 +113,7 @@ async def test_one_dial_for_many_askers(autojump_clock, internet, demands):
     answers = []
 
     async def ask(pool, number):
-        answers.append(await pool.exchange(message(number)))
+        answers.append(await exchanged(pool, message(number)))
 
     async with running(internet, demands, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
         async with trio.open_nursery() as nursery:
@@ -101,7 +127,7 @@ async def test_next_upstream_gets_its_turn_after_a_quarter_second(autojump_clock
     """RFC 8305 s5: while the first choice has not connected, the next is dialled 250 ms later, and so on."""
     start = trio.current_time()
     async with running(internet, demands, {A: never, B: never, C: internet.dot(echo)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert trio.current_time() == start + 0.5
         assert [time - start for time, _ in internet.dialled] == [0.0, 0.25, 0.5]
         assert states(pool) == ["dialling", "dialling", "open"]
@@ -111,7 +137,7 @@ async def test_refused_connection_gives_way_at_once(autojump_clock, internet, de
     """A dial that has failed needs no head start: the next upstream is dialled in the same moment."""
     start = trio.current_time()
     async with running(internet, demands, {A: REFUSED, B: internet.dot(echo)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert trio.current_time() == start
         [failed, judged] = pool.events
         assert isinstance(failed, DialFailed)
@@ -123,12 +149,12 @@ async def test_refused_connection_gives_way_at_once(autojump_clock, internet, de
 async def test_better_upstream_is_taken_again(autojump_clock, internet, demands):
     """While a less preferred upstream serves, the preferred one is dialled beside it after its pause."""
     async with running(internet, demands, {A: REFUSED, B: internet.dot(echo)}) as pool:
-        await pool.exchange(message(1))
+        await exchanged(pool, message(1))
         internet.handlers["127.0.0.1"] = internet.dot(bytes.upper)
         await trio.sleep(31)
-        assert await pool.exchange(message(1, b"a")) == message(1, b"a")  # B answers while A is dialled
+        assert await exchanged(pool, message(1, b"a")) == message(1, b"a")  # B answers while A is dialled
         await wait_all_tasks_blocked()
-        assert await pool.exchange(message(1, b"a")) == message(1, b"A")
+        assert await exchanged(pool, message(1, b"a")) == message(1, b"A")
 
 
 async def test_all_paused_fails_at_once_with_the_reason(autojump_clock, internet, demands):
@@ -138,7 +164,7 @@ async def test_all_paused_fails_at_once_with_the_reason(autojump_clock, internet
         count, start = len(internet.dialled), trio.current_time()
         for _ in range(100):
             with pytest.raises(NoUpstream) as error:
-                await pool.exchange(message(1))
+                await exchanged(pool, message(1))
             assert error.value.summary == f"{A}: connection refused (+1 more)"
         assert trio.current_time() == start
         assert len(internet.dialled) == count
@@ -160,7 +186,7 @@ async def test_refusal_is_told_and_not_hammered(autojump_clock, internet, demand
     async with running(internet, demands, {A: internet.dot(echo), B: REFUSED}) as pool:
         for _ in range(100):
             with pytest.raises(PolicyRefused) as error:
-                await pool.exchange(message(1))
+                await exchanged(pool, message(1))
             assert error.value.summary == "ct.operators: 1 of 2 (Cloudflare)"
             assert error.value.verdict is refused
         await trio.sleep(299)
@@ -179,14 +205,14 @@ async def test_other_upstream_serves_while_one_is_refused(autojump_clock, intern
 
     demands.judge.judge = judge
     async with running(internet, demands, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert states(pool) == ["paused", "open"]
 
 
 async def test_query_is_asked_once_more_when_the_connection_dies(autojump_clock, internet, demands):
     """The idle connection that the server has closed, the restart, the broken line: nobody notices."""
     async with running(internet, demands, {A: internet.tls(hang_up), B: internet.dot(echo)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert ConnectionLost(A, "the upstream closed the connection") in pool.events
         assert pool.statistics().upstreams[0].last_error == f"{A}: the upstream closed the connection"
 
@@ -205,7 +231,7 @@ async def test_query_is_asked_exactly_once_more(autojump_clock, internet, demand
 
     async with running(internet, demands, {A: dying("A"), B: dying("B"), C: dying("C")}) as pool:
         with pytest.raises(ChannelClosed):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
     assert asked == ["A", "B"]
 
 
@@ -214,7 +240,7 @@ async def test_server_that_never_answers_is_not_hammered(autojump_clock, interne
     async with running(internet, demands, {A: internet.tls(hang_up)}) as pool:
         for _ in range(50):
             with pytest.raises((ChannelClosed, NoUpstream)):
-                await pool.exchange(message(1))
+                await exchanged(pool, message(1))
             await wait_all_tasks_blocked()
         assert len(internet.dialled) <= 3
 
@@ -234,7 +260,7 @@ async def test_idle_close_by_the_server_is_invisible(autojump_clock, internet, d
 
     async with running(internet, demands, {A: internet.tls(serve)}) as pool:
         for _ in range(5):
-            assert await pool.exchange(message(1)) == message(1)
+            assert await exchanged(pool, message(1)) == message(1)
             await trio.sleep(1000)
         assert len(internet.dialled) == 5
         assert states(pool) == ["idle"]
@@ -255,9 +281,9 @@ async def test_silent_connection_is_raced(autojump_clock, internet, demands):
     async with running(internet, demands, {A: internet.tls(serve)}) as pool:
         await wait_all_tasks_blocked()
         start = trio.current_time()
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert trio.current_time() == start + 0.75
-        assert await pool.exchange(message(2)) == message(2)
+        assert await exchanged(pool, message(2)) == message(2)
         assert trio.current_time() == start + 0.75
         await wait_all_tasks_blocked()
         assert connections[0].machine.over  # the dead one was closed, and nothing is under way on it
@@ -270,7 +296,7 @@ async def test_slow_answer_wins_over_a_dead_alternative(autojump_clock, internet
         await wait_all_tasks_blocked()
         internet.handlers["127.0.0.1"] = REFUSED
         start = trio.current_time()
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert trio.current_time() == start + 2.0
         assert states(pool) == ["open"]
 
@@ -282,7 +308,7 @@ async def test_race_that_nobody_wins_says_why(autojump_clock, internet, demands)
         internet.handlers["127.0.0.1"] = REFUSED
         start = trio.current_time()
         with pytest.raises((NoUpstream, ExchangeTimeout)):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
         assert trio.current_time() == start + 4.0
 
 
@@ -293,18 +319,71 @@ async def test_no_exchange_waits_longer_than_its_time(autojump_clock, internet, 
     async with running(internet, demands, upstreams) as pool:
         start = trio.current_time()
         with pytest.raises(ExchangeTimeout, match="within 4 s"):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
         assert trio.current_time() == start + 4.0
 
 
-async def test_cancelled_asker_leaves_nothing(autojump_clock, internet, demands):
-    """Whoever is cancelled while waiting, dialling or racing takes all of it along."""
+async def test_unanswered_query_leaves_nothing(autojump_clock, internet, demands):
+    """When its time is over, whatever was begun for a query (exchange, race, dial) is given up."""
     async with running(internet, demands, {A: internet.dot(silent), B: internet.dot(silent)}) as pool:
-        for seconds in (0, 0.5, 1.5):
-            with trio.move_on_after(seconds) as scope:
-                await pool.exchange(message(1))
-            assert scope.cancelled_caught
-            assert [line.outstanding for line in pool.statistics().upstreams] == [0, 0]
+        with pytest.raises(ExchangeTimeout):
+            await exchanged(pool, message(1))
+        await wait_all_tasks_blocked()
+        assert [line.outstanding for line in pool.statistics().upstreams] == [0, 0]
+
+
+async def test_reply_comes_once_also_at_the_end(autojump_clock, internet, demands):
+    """A pool that is cancelled answers who still waits: on a connection, in a race, and while dialling."""
+    replies = []
+    async with running(internet, demands, {A: internet.dot(silent), B: never}) as pool:
+        for number in range(3):
+            pool.exchange_soon(message(number), replies.append)
+        await trio.sleep(1.0)  # silent: the race with B is on
+        pool.exchange_soon(message(9), replies.append)
+        assert replies == []
+    assert len(replies) == 4
+    assert all(isinstance(reply, UpstreamError) for reply in replies)
+
+
+async def test_renewed_demands_judge_everything_anew(autojump_clock, internet, demands, allowed, refused):
+    """After a reload nothing is asked on what the old demands allowed; what is under way there still ends."""
+    async with running(internet, demands, {A: internet.dot(echo, delay=0.5)}) as pool:
+        await wait_all_tasks_blocked()
+        replies = []
+        pool.exchange_soon(message(1), replies.append)
+        pool.renew(replace(demands, judge=FakeJudge(refused)))
+        with pytest.raises(PolicyRefused, match=r"ct\.operators"):
+            await exchanged(pool, message(2))
+        await trio.sleep(1)
+        assert replies == [message(1)]
+        assert pool.events == [Judged(A, allowed), Judged(A, refused)]
+        assert [len(server.machine.plaintext) for server in internet.servers[1:]] == [0]
+        pool.renew(replace(demands, judge=FakeJudge(allowed)))
+        assert await exchanged(pool, message(3)) == message(3)
+
+
+@pytest.mark.parametrize("then", ["allowed", "refused"])
+async def test_dial_that_a_reload_overtakes_is_made_again(autojump_clock, internet, demands, allowed, refused, then):
+    """A judgement by demands that are no longer in force takes no effect, whichever way it went."""
+    first, second = (refused, allowed) if then == "allowed" else (allowed, refused)
+    pools = []
+
+    class Overtaken:
+        """A recorder in the middle of which the demands are renewed."""
+
+        async def record(self, *_):
+            pools[0].renew(replace(demands, judge=FakeJudge(second)))
+            await trio.lowlevel.checkpoint()
+
+    begun = replace(demands, judge=FakeJudge(first), recorder=Overtaken())
+    async with running(internet, begun, {A: internet.dot(echo)}) as pool:
+        pools.append(pool)
+        if second is allowed:
+            assert await exchanged(pool, message(1)) == message(1)
+        else:
+            with pytest.raises(PolicyRefused):
+                await exchanged(pool, message(1))
+        assert pool.events == [Judged(A, second)]
 
 
 async def test_old_connection_is_replaced(autojump_clock, internet, demands, allowed):
@@ -313,13 +392,13 @@ async def test_old_connection_is_replaced(autojump_clock, internet, demands, all
         await wait_all_tasks_blocked()
         await trio.sleep(61)
         start = trio.current_time()
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert trio.current_time() == start
         await wait_all_tasks_blocked()
         assert len(internet.dialled) == 2
         assert internet.servers[0].machine.over
         assert pool.events == [Judged(A, allowed)] * 2
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert len(internet.dialled) == 2
 
 
@@ -329,11 +408,11 @@ async def test_refusal_at_renewal_closes_the_old_connection(autojump_clock, inte
         await wait_all_tasks_blocked()
         demands.judge.verdict = refused
         await trio.sleep(61)
-        await pool.exchange(message(1))
+        await exchanged(pool, message(1))
         await wait_all_tasks_blocked()
         assert internet.servers[0].machine.over
         with pytest.raises(PolicyRefused):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
 
 
 async def test_full_connection_gives_way(autojump_clock, internet, demands):
@@ -346,7 +425,7 @@ async def test_full_connection_gives_way(autojump_clock, internet, demands):
         assert pool._choose(None) is first  # nothing else is open: it waits there
         pool._dial(pool._lines[1], trio.current_time())
         await wait_all_tasks_blocked()
-        assert await pool.exchange(message(2)) == message(2)
+        assert await exchanged(pool, message(2)) == message(2)
         assert pool.statistics().upstreams[1].answered == 1
         for exchange in exchanges:
             first.give_up(exchange)
@@ -356,7 +435,7 @@ async def test_without_upstreams(autojump_clock, internet, demands):
     """No upstream is no crash."""
     async with running(internet, demands, {}) as pool:
         with pytest.raises(NoUpstream, match="no upstream is configured"):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
         assert pool.statistics().upstreams == ()
 
 
@@ -366,7 +445,7 @@ async def test_stopped_pool_takes_no_queries(autojump_clock, internet, demands):
 
     async def ask():
         try:
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
         except NoUpstream as error:
             errors.append(error.summary)
 
@@ -411,7 +490,7 @@ def answer(connection, stream, body):
 async def test_doh_upstream(autojump_clock, internet, demands):
     """DoH upstreams are asked through the same pool; the authority is the name and the port."""
     async with running(internet, demands, {DOH: doh(internet, answer)}) as pool:
-        assert await pool.exchange(message(77, b"x")) == message(77, b"x")
+        assert await exchanged(pool, message(77, b"x")) == message(77, b"x")
         assert internet.servers[0].authority == b"dns.test:8443"
         assert pool.statistics().upstreams[0].tls.alpn == "h2"
 
@@ -421,7 +500,7 @@ async def test_doh_authority_without_a_name(autojump_clock, internet, demands, t
     """RFC 9110 s4.2.2: without a name the address is the host, IPv6 in brackets; port 443 goes without saying."""
     upstream = parse_upstream(text)
     async with running(internet, demands, {upstream: doh(internet, answer)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert internet.servers[0].authority == text.removeprefix("https://").encode()
 
 
@@ -437,7 +516,7 @@ async def test_refused_stream_is_asked_once_more(autojump_clock, internet, deman
             answer(connection, stream, body)
 
     async with running(internet, demands, {DOH: doh(internet, refuse_once)}) as pool:
-        assert await pool.exchange(message(1)) == message(1)
+        assert await exchanged(pool, message(1)) == message(1)
         assert len(internet.dialled) == 1
 
 
@@ -449,7 +528,7 @@ async def test_failure_of_the_peer_is_not_asked_again(autojump_clock, internet, 
 
     async with running(internet, demands, {DOH: doh(internet, forbid), A: internet.dot(echo)}) as pool:
         with pytest.raises(ProtocolViolation, match="HTTP status 403"):
-            await pool.exchange(message(1))
+            await exchanged(pool, message(1))
 
 
 def test_options_have_bounds():
