@@ -6,8 +6,8 @@ says where an error stands. No file is needed; without one everything has its de
 
 import importlib.resources
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,7 +15,7 @@ import certifi
 import msgspec
 
 from stubresolver.cache import CacheOptions
-from stubresolver.ct import DENIED_LOGS, LogList
+from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, ConfigError
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
@@ -148,11 +148,11 @@ def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
     return policy.with_anchors(_read_anchors(folder / policy.anchors, name, "anchors.source"))
 
 
-def load_log_list(path: Path | None, denied: Mapping[bytes, str] = DENIED_LOGS) -> LogList:
+def load_log_list(path: Path | None) -> LogList:
     """The pinned log list, the shipped one by default; raises `ConfigError`."""
     octets = read_file(path, "trust.log_list") if path else read_shipped("log_list.json")
     try:
-        return LogList.parse(octets, denied)
+        return LogList.parse(octets)
     except BadInput as error:
         raise ConfigError(str(path or "the shipped log list"), "", str(error)) from None
 
@@ -168,11 +168,6 @@ def read_file(path: Path, key: str) -> bytes:
 def read_shipped(name: str) -> bytes:
     """A file that ships inside the package."""
     return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
-
-
-def with_listen(settings: Settings, addresses: tuple[ListenAddress, ...]) -> Settings:
-    """The same settings, listening elsewhere."""
-    return replace(settings, addresses=addresses) if addresses else settings
 
 
 def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:

@@ -108,7 +108,11 @@ class EvidenceStore:
             raise
 
     def record(self, upstream: str, presented: Presented, verdict: Verdict) -> str:
-        """Keep one judgement and return its id; it is on the disk when this returns. Raises `EvidenceError`."""
+        """Keep one judgement and return its id; it is on the disk when this returns. Raises `EvidenceError`.
+
+        Where nothing can be written but the same judgement is kept already, only its count and time are lost: a full
+        disk does not take a known upstream away.
+        """
         chain = [hashlib.sha256(der).hexdigest() for der in presented.chain]
         content = _content(upstream, presented, chain, verdict)
         identity = hashlib.sha256(_json(content).encode()).hexdigest()
@@ -118,8 +122,16 @@ class EvidenceStore:
                 with self._transaction():
                     self._write(identity, content, zip(chain, presented.chain, strict=True), verdict, seen)
             except sqlite3.Error as error:
-                raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
+                if not self._is_kept(identity):
+                    raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
         return identity
+
+    def _is_kept(self, identity: str) -> bool:
+        """True if a record of this id can be read."""
+        try:
+            return self._database.execute("SELECT 1 FROM record WHERE id = ?", (identity,)).fetchone() is not None
+        except sqlite3.Error:
+            return False
 
     def _write(self, identity: str, content: dict[str, Any], chain: Any, verdict: Verdict, seen: str) -> None:
         """The statements of one record, inside its transaction."""

@@ -258,6 +258,16 @@ def test_a_full_disk_is_an_evidence_error_and_leaves_no_half_record(store, path,
     assert store.chain(store.record(UPSTREAM, big, verdict)) == big.chain
 
 
+def test_a_known_judgement_needs_no_room(store, world, verifier, presented):
+    """Where nothing can be written, what is kept already is enough; what is not kept is an error."""
+    verdict = verifier.judge(presented, NOW)
+    first = store.record(UPSTREAM, presented, verdict)
+    store._database.execute("PRAGMA query_only = ON")
+    assert store.record(UPSTREAM, presented, verdict) == first
+    with pytest.raises(EvidenceError, match="readonly"):
+        store.record("tls://127.0.0.2", presented, verdict)
+
+
 def test_a_record_that_fails_half_way_leaves_nothing(store, path, verifier, presented):
     """Certificates and record are one transaction: a fault at the record takes the certificates back."""
     with closing(sqlite3.connect(path)) as database:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -102,11 +103,12 @@ class LogList:
     denied: Mapping[bytes, str]  # log id -> why
 
     @classmethod
-    def parse(cls, octets: bytes, denied: Mapping[bytes, str] = DENIED_LOGS) -> "LogList":
+    def parse(cls, octets: bytes, also_denied: Mapping[bytes, str] = MappingProxyType({})) -> "LogList":
         """Read a list in the v3 schema (times as ISO 8601 text or as milliseconds); raises `LogListError`.
 
-        `denied` takes the place of the compiled-in set; only the lab and tests give their own.
+        `also_denied` adds to the compiled-in deny set, which nothing takes away.
         """
+        denied = {**DENIED_LOGS, **also_denied}
         try:
             document = msgspec.json.decode(octets, type=_Document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -175,8 +177,8 @@ class _Document(msgspec.Struct):
 def _logs(document: _Document) -> Iterable[Log]:
     """Every log of the document, checked."""
     for operator in document.operators:
-        if not operator.name:
-            raise LogListError("an operator without a name")
+        if not operator.name.strip() or not operator.name.isprintable():
+            raise LogListError(f"operator {operator.name!r}: expected a printable name")
         for log in operator.logs:
             yield _log(log, operator.name, LogKind.RFC6962)
         for log in operator.tiled_logs:
@@ -186,6 +188,8 @@ def _logs(document: _Document) -> Iterable[Log]:
 def _log(log: _Log, operator: str, kind: LogKind) -> Log:
     """One log, its id held against its key."""
     name = log.description or log.log_id
+    if not name.isprintable():
+        raise LogListError(f"log {name!r}: expected a printable description")
     try:
         log_id, key = base64.b64decode(log.log_id, validate=True), base64.b64decode(log.key, validate=True)
     except (binascii.Error, ValueError):

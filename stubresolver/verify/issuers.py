@@ -65,9 +65,11 @@ class IssuerPolicy:
         ]
         for certificate, entry in hits:
             yield Finding(Rule.ISSUER_DENIED, Outcome.FAIL, certificate.subject, f"denied: {entry.reason}")
-        if not hits:
-            subject = chain[0].subject if chain else ""
-            yield Finding(Rule.ISSUER_DENIED, Outcome.PASS, subject, f"nothing on the deny-list ({len(self.denied)})")
+        if not hits and path:
+            detail = f"nothing on the deny-list ({len(self.denied)})"
+            yield Finding(Rule.ISSUER_DENIED, Outcome.PASS, path[0].subject, detail)
+        elif not hits:
+            yield Finding(Rule.ISSUER_DENIED, Outcome.NOTE, shown[0].subject, "not judged: no valid path")
 
     @staticmethod
     def _judge_allowed(

@@ -27,7 +27,7 @@ IVY = LabLog("Ivy", "Ivy 1", state="qualified")
 SOLD = LabLog("Alder", "Sold 1", previous_operators=(("Birch", NOW - 10 * DAY),))
 DRIFTWOOD, MIMIC = LabLog("Driftwood", "Driftwood 1"), LabLog("Mimic", "Mimic 1")
 LISTED = (ALDER1, ALDER2, BIRCH, CEDAR, ELM, FIR, GORSE, HAZEL, IVY, SOLD)
-LOGS = LogList.parse(log_list_json(LISTED, now=NOW), denied={MIMIC.log_id: "its key is published"})
+LOGS = LogList.parse(log_list_json(LISTED, now=NOW), also_denied={MIMIC.log_id: "its key is published"})
 
 
 def sct(precertificate, log, at=NOW - DAY, **changes):
@@ -113,7 +113,7 @@ def test_a_denied_id_is_denied_wherever_it_stands(precertificate, log, at):
 
 def test_a_placeholder_that_a_list_names_as_retired_is_denied(precertificate):
     """Real lists carry the placeholders as retired; an SCT from before that retirement does not count either."""
-    logs = LogList.parse(log_list_json([BIRCH, CEDAR], now=NOW), denied={CEDAR.log_id: "placeholder"})
+    logs = LogList.parse(log_list_json([BIRCH, CEDAR], now=NOW), also_denied={CEDAR.log_id: "placeholder"})
     octets = sct(precertificate, CEDAR, RETIRED - DAY)
     assert status(precertificate, octets) is SctStatus.VALID
     assert status(precertificate, octets, logs) is SctStatus.DENIED_LOG

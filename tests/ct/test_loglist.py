@@ -241,7 +241,7 @@ def test_a_list_that_offers_a_denied_log_does_not_load(state):
     written = document()
     first(written)["state"] = {state: {"timestamp": "2026-01-01T00:00:00Z"}}
     with pytest.raises(LogListError, match="its key is everybody's"):
-        parse(written, denied={ALDER.log_id: "its key is everybody's"})
+        parse(written, also_denied={ALDER.log_id: "its key is everybody's"})
 
 
 @pytest.mark.parametrize("state", ["retired", "rejected"])
@@ -249,7 +249,7 @@ def test_a_list_that_names_a_denied_log_as_gone_loads(state):
     """Real lists carry the placeholders as retired: harmless, because the id is denied wherever it stands."""
     written = document()
     first(written)["state"] = {state: {"timestamp": "2026-01-01T00:00:00Z"}}
-    found = parse(written, denied={ALDER.log_id: "placeholder"})
+    found = parse(written, also_denied={ALDER.log_id: "placeholder"})
     assert ALDER.log_id in found.denied
 
 

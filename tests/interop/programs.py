@@ -4,6 +4,7 @@ Every wait is bounded and polls a condition; nothing sleeps for a fixed time. Wh
 the end of it stands in the error when something goes wrong.
 """
 
+import signal
 import socket
 import subprocess
 import time
@@ -79,6 +80,10 @@ class Program:
     def terminate(self) -> None:
         """SIGTERM, as a service manager sends it; does not wait."""
         self.process.terminate()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL, without any farewell, and wait."""

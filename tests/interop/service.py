@@ -1,13 +1,14 @@
 """`stubresolver run` as a user runs it: a process of its own with files of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stubresolver.lab.world import World
-from tests.interop.programs import Program, free_port, start
+from tests.interop.programs import Program, free_port, start, wait_until
 
 _ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "stubresolver")
@@ -59,9 +60,21 @@ class Service:
 
     def __init__(self, file: Path, port: int, prefix: tuple[str, ...] = ()) -> None:
         self.port = port
+        self.folder = file.parent
         self._prefix = prefix
         command = [*prefix, *COMMAND, "run", "--config", file]
         self.program = Program(command, file.parent / "run.log", environment(file.parent))
+
+    @property
+    def log(self) -> str:
+        """Everything that it has logged so far."""
+        return self.program.log
+
+    def reload(self, outcome: str) -> None:
+        """SIGHUP, and wait for the log line that says how it went."""
+        before = self.log.count(outcome)
+        self.program.send(signal.SIGHUP)
+        wait_until(lambda: self.log.count(outcome) > before, 5, f"a log line with {outcome!r}")
 
     def ready(self) -> bool:
         """True if a query that needs no upstream is answered (RFC 6761 s6.3)."""

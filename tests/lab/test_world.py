@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 from OpenSSL import crypto
 
+from stubresolver.ct import DENIED_LOGS
 from stubresolver.ct.sct import SctStatus
 from stubresolver.lab.rogues import GALLERY
 from stubresolver.lab.world import NAME, World
@@ -102,7 +103,7 @@ def test_world_has_four_logs_of_three_operators(world):
     assert set(logs) == {log.log_id for log in world.logs}
     assert len(logs) == 4
     assert {log.operator for log in logs.values()} == {"Alder", "Birch", "Cedar"}
-    assert set(world.log_list.denied) == {log.log_id for log in world.mimics}
+    assert set(world.log_list.denied) == {log.log_id for log in world.mimics} | set(DENIED_LOGS)
 
 
 def test_two_worlds_do_not_trust_each_other(world, now):
