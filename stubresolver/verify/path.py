@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from stubresolver.verify.certificate import Certificate, alternative_names, printable, read_certificate
@@ -95,6 +96,8 @@ class PathVerifier:
         now: datetime,
     ) -> tuple[tuple[Certificate, ...], str]:
         """The path on which the leaf may speak for `subject`, or no path and the verifier's reason."""
+        if problem := _weak_key(leaf):
+            return (), problem
         try:
             wanted = x509.DNSName(subject) if isinstance(subject, str) else x509.IPAddress(subject)
             builder = PolicyBuilder().store(self._store).time(now.astimezone(UTC).replace(tzinfo=None))
@@ -116,6 +119,25 @@ class PathVerifier:
         if not any(certificate.parsed.issuer.public_bytes() in self._anchor_subjects for certificate in presented):
             return f"issued by {presented[-1].issuer}, which is not among the {len(self._anchors)} trust anchors"
         return printable(problem.partition(" (encountered")[0].removeprefix("validation failed: "))
+
+
+def _weak_key(leaf: Certificate) -> str:
+    """What is wrong with the leaf's key, "" if nothing. The verifier looks at the keys of CAs only.
+
+    CA/Browser Forum Baseline Requirements s6.1.5: RSA of "at least 2048 bits" that is "evenly divisible by 8", or a
+    point on "the NIST P-256, NIST P-384 or NIST P-521 elliptic curve".
+    """
+    try:
+        key = leaf.parsed.public_key()
+    except Exception as error:  # noqa: BLE001 - hostile octets: a key that cannot be read is as good as none
+        return f"its key cannot be read: {error}"
+    if isinstance(key, rsa.RSAPublicKey):
+        good, shown = key.key_size >= 2048 and key.key_size % 8 == 0, f"RSA of {key.key_size} bits"
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        good, shown = key.curve.name in {"secp256r1", "secp384r1", "secp521r1"}, key.curve.name
+    else:
+        good, shown = False, type(key).__name__.removesuffix("PublicKey")
+    return "" if good else f"its key is {shown}; expected RSA of at least 2048 bits, P-256, P-384 or P-521"
 
 
 def _subject_finding(rule: Rule, leaf: Certificate, wanted: str, *, matched: bool) -> Finding:

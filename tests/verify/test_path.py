@@ -6,6 +6,7 @@ from ipaddress import ip_address
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -240,6 +241,39 @@ def test_a_leaf_may_not_sign(bare, world, now):
         builder = builder.add_extension(extension.value, extension.critical)
     child = builder.sign(honest.key, hashes.SHA256()).public_bytes(Encoding.DER)
     assert not bare.judge(Presented(ip_address("127.0.0.1"), None, (child, *honest.chain)), now).allowed
+
+
+KEYS = {
+    "RSA of 1024 bits": (lambda: rsa.generate_private_key(65537, 1024), False),  # noqa: S505 - the case
+    "RSA of 2047 bits": (lambda: rsa.generate_private_key(65537, 2047), False),  # noqa: S505 - the case
+    "RSA of 2048 bits": (lambda: rsa.generate_private_key(65537, 2048), True),
+    "secp192r1": (lambda: ec.generate_private_key(ec.SECP192R1()), False),
+    "secp256k1": (lambda: ec.generate_private_key(ec.SECP256K1()), False),
+    "secp384r1": (lambda: ec.generate_private_key(ec.SECP384R1()), True),
+    "Ed25519": (ed25519.Ed25519PrivateKey.generate, False),
+    "DSA": (lambda: dsa.generate_private_key(1024), False),  # noqa: S505 - the case
+}
+
+
+@pytest.mark.parametrize(("shown", "key", "allowed"), [(shown, *case) for shown, case in KEYS.items()], ids=KEYS)
+def test_a_weak_key_proves_nothing(bare, world, now, shown, key, allowed):
+    """Whoever factors the leaf's key is the upstream, whatever CA and logs say (Baseline Requirements 6.1.5)."""
+    honest = world.issue(()).leaf
+    builder = x509.CertificateBuilder(
+        issuer_name=honest.issuer,
+        subject_name=honest.subject,
+        public_key=key().public_key(),
+        serial_number=7,
+        not_valid_before=honest.not_valid_before_utc,
+        not_valid_after=honest.not_valid_after_utc,
+    )
+    for extension in honest.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    leaf = builder.sign(world.lab.intermediate_key, hashes.SHA256()).public_bytes(Encoding.DER)
+    chain = (leaf, world.lab.intermediate.public_bytes(Encoding.DER))
+    verdict = bare.judge(Presented(ip_address("127.0.0.1"), None, chain), now)
+    assert verdict.allowed is allowed
+    assert allowed or f"its key is {shown}; expected RSA" in verdict.summary
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["leaf", "intermediate"])
