@@ -143,8 +143,10 @@ class Channel:
         self._end_if_drained()
 
     def retire(self) -> None:
-        """Take no more queries; end when the last outstanding one is answered."""
+        """Take no more queries, send none that still waits, and end when the last outstanding one is answered."""
         self.draining = True
+        while self._queue:
+            self._close(self._queue.popleft(), "this connection takes no more queries")
         self._end_if_drained()
 
     async def run(self) -> None:
@@ -252,9 +254,7 @@ class Channel:
                 exchange.result = kind(f"{self.stream.upstream}: {event.reason}")
                 exchange.wake()
         elif isinstance(event, Draining):
-            self.draining = True
-            while self._queue:
-                self._close(self._queue.popleft(), "this connection takes no more queries")
+            self.retire()
         else:
             self._end(event.reason or "the upstream closed the connection")
 

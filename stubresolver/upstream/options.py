@@ -22,6 +22,7 @@ class UpstreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     # RFC 8305 gives an attempt; with a dial of up to 250 ms, the answer comes within a second of the line's death.
     silence: Seconds = 0.75
     # A connection older than this is replaced, so that a new certificate, log list or expiry is judged within the hour.
+    # At twice this age it is closed, whether another one stands by then or not.
     lifetime: Annotated[float, msgspec.Meta(ge=60, le=86400)] = 3600.0
     # Back-off after a failed dial, full jitter between these two. 0.25 s is one head start; 30 s is the longest that a
     # network may be back without our noticing. (Stubby's hour, getdns tls_backoff_time, is a common complaint.)

@@ -240,7 +240,9 @@ class Pool:
             self._changed.set()
             self._changed = trio.Event()
         if channel is not None:
-            await channel.run()
+            # A verdict does not last for ever, be nobody asking or no new one to be had.
+            with trio.move_on_at(channel.opened_at + 2 * self._options.lifetime):
+                await channel.run()
             self._channel_ended(line, channel)
 
     async def _dialled(self, line: Line) -> VerifiedStream:

@@ -415,6 +415,52 @@ async def test_refusal_at_renewal_closes_the_old_connection(autojump_clock, inte
             await exchanged(pool, message(1))
 
 
+@pytest.mark.parametrize("why", ["reload", "judged anew"])
+async def test_queue_of_a_refused_connection_is_not_sent(autojump_clock, internet, demands, refused, why):
+    """A query that waits for room when its upstream is refused never goes there."""
+    async with running(internet, demands, {A: internet.dot(echo, delay=0.001)}, lifetime=60.0) as pool:
+        await wait_all_tasks_blocked()
+        if why == "judged anew":
+            await trio.sleep(61)
+        replies = []
+        for number in range(1100):
+            pool._lines[0].channel.ask(message(number), lambda exchange: replies.append(exchange.result))
+        await wait_all_tasks_blocked()
+        if why == "reload":
+            pool.renew(replace(demands, judge=FakeJudge(refused)))
+        else:
+            demands.judge.verdict = refused
+            pool._dial(pool._lines[0], trio.current_time())
+        await trio.sleep(3)
+        assert len(internet.servers[0].machine.plaintext) == 1000 * len(frame(message(0)))
+        assert sum(isinstance(reply, ChannelClosed) for reply in replies) == 100
+        assert len(replies) == 1100
+
+
+async def test_no_verdict_lasts_for_ever(autojump_clock, internet, demands, refused):
+    """An idle connection whose verdict is too old takes no query, not even one."""
+    async with running(internet, demands, {A: internet.dot(echo)}, lifetime=60.0) as pool:
+        await wait_all_tasks_blocked()
+        demands.judge.verdict = refused
+        await trio.sleep(121)
+        with pytest.raises(PolicyRefused):
+            await exchanged(pool, message(1))
+        assert [len(server.machine.plaintext) for server in internet.servers] == [0, 0]
+
+
+async def test_upstream_cannot_dodge_a_new_judgement(autojump_clock, internet, demands):
+    """A connection beside which no new one can be had is used for twice its lifetime and no longer."""
+    async with running(internet, demands, {A: internet.dot(echo)}, lifetime=60.0) as pool:
+        await wait_all_tasks_blocked()
+        internet.handlers[str(A.address)] = REFUSED
+        while trio.current_time() < 119:
+            assert await exchanged(pool, message(1)) == message(1)
+            await trio.sleep(1)
+        await trio.sleep(2)
+        with pytest.raises(NoUpstream):
+            await exchanged(pool, message(1))
+
+
 async def test_full_connection_gives_way(autojump_clock, internet, demands):
     """Where the preferred connection has no room, another open one is asked; else the query waits its turn."""
     async with running(internet, demands, {A: internet.dot(silent), B: internet.dot(echo)}) as pool:
