@@ -120,8 +120,10 @@ class Resolver:
         return replies[0]
 
     def forget(self) -> None:
-        """Forget every answer: what was trusted then may not be trusted now."""
+        """Forget every answer, those under way too: what was trusted then may not be trusted now."""
         self._cache.clear()
+        for flight in self._flights.values():
+            flight.kept = False
 
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""
@@ -144,7 +146,8 @@ class Resolver:
                 outcome = Answer.parse(result, flight.wire, edns=flight.query.has_edns)
         except MalformedAnswer as error:
             outcome = Failure(_NETWORK_ERROR, f"malformed answer from upstream: {error}")
-        self._cache.put(flight.query.key, outcome, trio.current_time())
+        if flight.kept:
+            self._cache.put(flight.query.key, outcome, trio.current_time())
         self._end(flight, outcome)
         if self._stopping and not self._flights:
             self._landed.set()
@@ -179,13 +182,14 @@ class Resolver:
 class _Flight:
     """One exchange under way, and everybody who waits for it."""
 
-    __slots__ = ("_resolver", "askers", "query", "wire")
+    __slots__ = ("_resolver", "askers", "kept", "query", "wire")
 
     def __init__(self, resolver: Resolver, query: Query, reply: Callable[[bytes], None]) -> None:
         self._resolver = resolver
         self.query = query  # the first one's
         self.askers = [(query, reply)]
         self.wire = upstream_query(query)
+        self.kept = True  # its answer goes into the cache
 
     def land(self, result: bytes | UpstreamError) -> None:
         """The exchange has ended."""

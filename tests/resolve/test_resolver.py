@@ -95,6 +95,23 @@ async def test_answer_then_hit(autojump_clock):
         await resolver.stop(0)
 
 
+async def test_forgotten_is_also_what_is_under_way(autojump_clock):
+    """An answer to a query from before `forget` is for who asked then, and for nobody later."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    replies = []
+    async with running(resolver):
+        resolver.answer_soon(ask(), replies.append)
+        await trio.sleep(0.5)
+        resolver.forget()
+        await trio.sleep(1)
+        assert len(replies) == 1
+        assert resolver.answer_nowait(ask(), trio.current_time()) is None
+        await resolver.answer(ask())
+        assert resolver.answer_nowait(ask(), trio.current_time()) is not None
+        await resolver.stop(0)
+
+
 async def test_two_askers_one_exchange(autojump_clock):
     """All who ask the same while an exchange is under way share it; each gets its own rendering."""
     upstream = Upstream()
