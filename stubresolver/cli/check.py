@@ -75,7 +75,7 @@ def command(
         if upstreams:
             raise BadInput("--chain judges a file; it does not go with upstreams to dial")
         return _check_chain(verifier, chain_file, address, name, at, as_json=as_json)
-    stray = [option for option, value in (("--address", address), ("--name", name), ("--at", at)) if value]
+    stray = [option for option, value in (("--address", address), ("--name", name), ("--at", at)) if value is not None]
     if stray:
         raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
     targets = tuple(parse_upstream(text) for text in upstreams) or settings.upstreams
@@ -99,8 +99,10 @@ def _check_chain(
         raise BadInput(f"{chain_file}: cannot be read: {error.strerror or error}") from None
     except UnreadableCertificate as error:
         raise BadInput(f"{chain_file}: {error}") from None
-    presented = Presented(dialled, name.rstrip(".").lower() if name else None, chain)
-    verdict = verifier.judge(presented, parse_time(at) if at else utc_now())
+    if name is not None and not name.rstrip("."):  # `--name "$NAME"` of a script must not demand less unnoticed
+        raise BadInput(f"--name {name!r} is no name; leave it out to demand the address alone")
+    presented = Presented(dialled, None if name is None else name.rstrip(".").lower(), chain)
+    verdict = verifier.judge(presented, utc_now() if at is None else parse_time(at))
     if as_json:
         click.echo(json.dumps(verdict.to_jsonable(), ensure_ascii=False))
     else:

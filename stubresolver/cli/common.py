@@ -56,9 +56,9 @@ def parse_time(text: str) -> datetime:
     """A time in ISO 8601; without a zone it is UTC. Raises `BadInput`."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second: in UTC it lies beyond the calendar
         raise BadInput(f"--at {text!r} is not a time; expected ISO 8601 in UTC, such as 2026-11-21T12:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def utc_now() -> datetime:
