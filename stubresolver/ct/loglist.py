@@ -101,6 +101,7 @@ class LogList:
     digest: str  # SHA-256 over the octets it was read from, hex
     logs: Mapping[bytes, Log]
     denied: Mapping[bytes, str]  # log id -> why
+    octets: bytes = field(repr=False, compare=False)  # what it was read from; the digest stands for it
 
     @classmethod
     def parse(cls, octets: bytes, also_denied: Mapping[bytes, str] = MappingProxyType({})) -> "LogList":
@@ -131,6 +132,7 @@ class LogList:
             digest=hashlib.sha256(octets).hexdigest(),
             logs=logs,
             denied=denied,
+            octets=octets,
         )
 
 

@@ -6,9 +6,11 @@ verdict.allowed, verdict.findings, verdict.scts
 
 from stubresolver.verify.certificate import UnreadableCertificate, certificates_from_pem, printable
 from stubresolver.verify.issuers import Denied, IssuerPolicy
-from stubresolver.verify.policy import Policy, PolicyFile, config_error, read_policy
+from stubresolver.verify.pins import PinPolicy
+from stubresolver.verify.policy import Policy, Revocation
+from stubresolver.verify.policy_file import PolicyFile, config_error, read_policy
 from stubresolver.verify.presented import Presented, TlsFacts
-from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
+from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Mode, Outcome, PathCertificate, Rule, Verdict
 from stubresolver.verify.verifier import Verifier
 
 __all__ = [
@@ -17,11 +19,14 @@ __all__ = [
     "IssuerPolicy",
     "JudgedSct",
     "LogListFacts",
+    "Mode",
     "Outcome",
     "PathCertificate",
+    "PinPolicy",
     "Policy",
     "PolicyFile",
     "Presented",
+    "Revocation",
     "Rule",
     "TlsFacts",
     "UnreadableCertificate",

@@ -1,39 +1,50 @@
 """What is demanded of an upstream, as one value. PURE: no file, no network.
 
-`read_policy()` reads the administrator's file on top of the shipped one (stubresolver/data/policy.toml, of which
-conf/policy.toml is a copy): a key that the file leaves out has the shipped value, so each default stands in one place,
-with its reason. Unknown keys, wrong types and demands of nothing are errors; a policy that does not read is no policy.
+A policy can be written down whole (`snapshot`) and read again (`from_snapshot`), so that a judgement can be repeated
+years later on another machine; its `digest` names what it demands, and nothing that is only there for people.
 """
 
+import base64
+import binascii
+import enum
 import hashlib
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from stubresolver.ct import CTPolicy
-from stubresolver.errors import ConfigError
+from stubresolver.errors import BadInput
 from stubresolver.verify.issuers import Denied, IssuerPolicy
+from stubresolver.verify.pins import PinPolicy
+from stubresolver.verify.verdict import Mode
 
 TlsVersion = Literal["TLSv1.2", "TLSv1.3"]
-_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}\Z", description="SHA-256, 64 hex digits")]
-_Count = Annotated[int, msgspec.Meta(ge=1, le=16)]
-_FIELD = re.compile(r"Object (?:contains )?(unknown|missing required) field `(.*?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Revocation(enum.StrEnum):
+    """What a stapled OCSP response (RFC 6066 s8) is asked for."""
+
+    OFF = "off"  # nothing: not even a revoked one refuses
+    IF_STAPLED = "if-stapled"  # a valid one decides; none decides nothing
+    REQUIRE_STAPLE = "require-staple"  # a valid one that says good
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The demands of one judgement. Path and address are always demanded; the rest where it is not None."""
+    """The demands of one judgement. Path and address are always demanded; the rest where it is not None or False."""
 
     anchors: tuple[bytes, ...]  # trust anchors, certificates in DER; at least one
     issuers: IssuerPolicy | None = None
     ct: CTPolicy | None = None
     minimum_tls: TlsVersion = "TLSv1.3"
     address_required: bool = True  # False only in code, to judge a name alone; no file can say so
+    mode: Mode = Mode.ENFORCE
+    pins: PinPolicy | None = None
+    require_post_quantum: bool = False
+    revocation: Revocation = Revocation.IF_STAPLED
 
     def __post_init__(self) -> None:
         if not self.anchors:
@@ -41,174 +52,174 @@ class Policy:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every demand in one fixed order, hex: two policies with the same digest demand the same."""
-        issuers = self.issuers
-        demands = {
-            "anchors": sorted(hashlib.sha256(anchor).hexdigest() for anchor in self.anchors),
-            "allowed": None
-            if issuers is None or issuers.allowed is None
-            else sorted(key.hex() for key in issuers.allowed),
-            "denied": sorted(repr(entry) for entry in issuers.denied) if issuers else None,
-            "ct": repr(self.ct),
-            "minimum_tls": self.minimum_tls,
-            "address_required": self.address_required,
-        }
+        """SHA-256 over every demand in one fixed order, hex: two policies with the same digest demand the same.
+
+        The mode is one of the demands, because it decides who is connected to. Names, reasons and the order in which
+        things are listed are not.
+        """
+        demands = _document(self)
+        demands["anchors"] = sorted({hashlib.sha256(anchor).hexdigest() for anchor in self.anchors})
+        if demands["issuers"] is not None:
+            allowed, denied = demands["issuers"]["allowed"], demands["issuers"]["denied"]
+            keys = None if allowed is None else sorted(allowed)
+            entries = [{**entry, "reason": ""} for entry in denied]
+            unique = sorted({msgspec.json.encode(entry, order="sorted").decode() for entry in entries})
+            demands["issuers"] = {"allowed": keys, "denied": unique}
+        if demands["pins"] is not None:
+            demands["pins"] = {**demands["pins"], "keys": sorted(demands["pins"]["keys"])}
         return hashlib.sha256(msgspec.json.encode(demands, order="sorted")).hexdigest()
 
+    def snapshot(self) -> bytes:
+        """The whole policy as canonical JSON: with its anchors, names and reasons, nothing left to fetch."""
+        return msgspec.json.encode(_document(self), order="sorted")
 
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
-    """A policy as its file says it; the anchors still have to be fetched from where it points."""
+    @classmethod
+    def from_snapshot(cls, octets: bytes) -> "Policy":
+        """The policy that `snapshot` wrote, octet for octet; raises `BadInput`."""
+        try:
+            policy = _policy(msgspec.json.decode(octets, type=_Snapshot))
+        except (msgspec.DecodeError, binascii.Error, ValueError, OverflowError, RecursionError) as error:
+            raise BadInput(f"not a snapshot of a policy: {error}") from None
+        if policy.snapshot() != octets:
+            raise BadInput("not a snapshot of a policy: not in the form that this program writes")
+        return policy
 
-    anchors: str  # "certifi" or the path of a PEM file
-    issuers: IssuerPolicy
-    ct: CTPolicy
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of the snapshot: every field known, every field there."""
+
+
+class _Denied(_Table):
+    reason: str
+    spki_sha256: str | None
+    certificate_sha256: str | None
+    issuer_spki_sha256: str | None
+    serial: str | None
+
+
+class _Issuers(_Table):
+    allowed: dict[str, str] | None
+    denied: list[_Denied]
+
+
+class _Ct(_Table):
+    minimum_scts: int
+    minimum_scts_long: int
+    long_lifetime_us: int
+    minimum_operators: int
+    minimum_current: int
+    future_tolerance_us: int
+    maximum_listed: int
+
+
+class _Pins(_Table):
+    keys: dict[str, str]
+    report_only: bool
+
+
+class _Snapshot(_Table):
+    version: Literal[1]
+    anchors: list[str]
+    issuers: _Issuers | None
+    ct: _Ct | None
     minimum_tls: TlsVersion
-
-    def with_anchors(self, anchors: Sequence[bytes]) -> Policy:
-        """The policy with its anchors at hand."""
-        return Policy(tuple(anchors), self.issuers, self.ct, self.minimum_tls)
-
-
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A table of the file: every key known, every key there."""
+    address_required: bool
+    mode: Mode
+    pins: _Pins | None
+    require_post_quantum: bool
+    revocation: Revocation
 
 
-class _Anchors(_Strict, frozen=True):
-    source: Annotated[str, msgspec.Meta(min_length=1)]
+def _document(policy: Policy) -> dict[str, Any]:
+    """Everything of a policy as JSON values."""
+    issuers, ct, pins = policy.issuers, policy.ct, policy.pins
+    return {
+        "version": 1,
+        "anchors": [base64.b64encode(anchor).decode() for anchor in policy.anchors],
+        "issuers": None
+        if issuers is None
+        else {
+            "allowed": None if issuers.allowed is None else {key.hex(): name for key, name in issuers.allowed.items()},
+            "denied": [
+                {
+                    "reason": entry.reason,
+                    "spki_sha256": _hex(entry.spki_sha256),
+                    "certificate_sha256": _hex(entry.certificate_sha256),
+                    "issuer_spki_sha256": _hex(entry.issuer_spki_sha256),
+                    "serial": None if entry.serial is None else f"{entry.serial:x}",
+                }
+                for entry in issuers.denied
+            ],
+        },
+        "ct": None
+        if ct is None
+        else {
+            "minimum_scts": ct.minimum_scts,
+            "minimum_scts_long": ct.minimum_scts_long,
+            "long_lifetime_us": ct.long_lifetime // _MICROSECOND,
+            "minimum_operators": ct.minimum_operators,
+            "minimum_current": ct.minimum_current,
+            "future_tolerance_us": ct.future_tolerance // _MICROSECOND,
+            "maximum_listed": ct.maximum_listed,
+        },
+        "minimum_tls": policy.minimum_tls,
+        "address_required": policy.address_required,
+        "mode": policy.mode.value,
+        "pins": None
+        if pins is None
+        else {"keys": {key.hex(): name for key, name in pins.keys.items()}, "report_only": pins.report_only},
+        "require_post_quantum": policy.require_post_quantum,
+        "revocation": policy.revocation.value,
+    }
 
 
-class _Allow(_Strict, frozen=True):
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    spki_sha256: _Sha256
-
-
-class _Deny(_Strict, frozen=True):
-    reason: Annotated[str, msgspec.Meta(min_length=1)]
-    spki_sha256: _Sha256 | None = None
-    certificate_sha256: _Sha256 | None = None
-    issuer_spki_sha256: _Sha256 | None = None
-    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{1,40}\Z", description="hex digits")] | None = None
-
-
-class _Issuers(_Strict, frozen=True):
-    allow: Annotated[list[_Allow], msgspec.Meta(min_length=1)]
-    deny: list[_Deny]
-
-
-class _Ct(_Strict, frozen=True):
-    minimum_scts: _Count
-    minimum_scts_long: _Count
-    long_lifetime_days: Annotated[int, msgspec.Meta(ge=1, le=398)]
-    minimum_operators: _Count
-    minimum_current: _Count
-    future_tolerance_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)]
-
-
-class _Tls(_Strict, frozen=True):
-    minimum_version: TlsVersion
-
-
-class _File(_Strict, frozen=True):
-    anchors: _Anchors
-    issuers: _Issuers
-    ct: _Ct
-    tls: _Tls
-
-
-def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
-    """Read a policy: `own` (the octets of `file`, None for none) on top of `shipped`; raises `ConfigError`.
-
-    A key in `own` replaces the shipped one, with one exception: `issuers.deny` adds to it, so that a file that was
-    written before a CA went wrong does not bring that CA back.
-    """
-    tables = _tables(shipped, "the shipped policy")
-    for section, values in (_tables(own, file) if own is not None else {}).items():
-        if not isinstance(values, dict):
-            raise ConfigError(file, section, f"expected a table [{section}], got {type(values).__name__}")
-        base = tables.get(section, {})
-        tables[section] = {**base, **values}
-        kept, added = base.get("deny"), values.get("deny")
-        if isinstance(kept, list) and isinstance(added, list):
-            # those of `file` first, so that an error names the entry by its place there
-            tables[section]["deny"] = added + [entry for entry in kept if entry not in added]
-    try:
-        document = msgspec.convert(tables, _File)
-    except msgspec.ValidationError as error:
-        raise config_error(file, error) from None
-    return PolicyFile(
-        anchors=document.anchors.source,
-        issuers=_issuers(document.issuers, file),
-        ct=_ct(document.ct, file),
-        minimum_tls=document.tls.minimum_version,
+def _policy(snapshot: _Snapshot) -> Policy:
+    """The policy of a snapshot; raises ValueError."""
+    issuers, ct, pins = snapshot.issuers, snapshot.ct, snapshot.pins
+    return Policy(
+        anchors=tuple(base64.b64decode(anchor, validate=True) for anchor in snapshot.anchors),
+        issuers=None
+        if issuers is None
+        else IssuerPolicy(
+            None if issuers.allowed is None else _keys(issuers.allowed), tuple(_denied(each) for each in issuers.denied)
+        ),
+        ct=None
+        if ct is None
+        else CTPolicy(
+            minimum_scts=ct.minimum_scts,
+            minimum_scts_long=ct.minimum_scts_long,
+            long_lifetime=ct.long_lifetime_us * _MICROSECOND,
+            minimum_operators=ct.minimum_operators,
+            minimum_current=ct.minimum_current,
+            future_tolerance=ct.future_tolerance_us * _MICROSECOND,
+            maximum_listed=ct.maximum_listed,
+        ),
+        minimum_tls=snapshot.minimum_tls,
+        address_required=snapshot.address_required,
+        mode=snapshot.mode,
+        pins=None if pins is None else PinPolicy(_keys(pins.keys), pins.report_only),
+        require_post_quantum=snapshot.require_post_quantum,
+        revocation=snapshot.revocation,
     )
 
 
-def config_error(file: str, error: msgspec.ValidationError) -> ConfigError:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem.
-
-    Where a key is unknown or missing, msgspec's path ends at its table and the text names it: the key is both.
-    """
-    text = str(error)
-    if field := _FIELD.match(text):
-        kind, name, table = field.groups()
-        problem = "missing key" if kind == "missing required" else "unknown key"
-        return ConfigError(file, f"{table or ''}.{name}".strip("."), problem)
-    problem, _, where = text.rpartition(" - at `$")
-    return ConfigError(file, where.strip(".`"), problem) if problem else ConfigError(file, "", text)
+def _denied(entry: _Denied) -> Denied:
+    return Denied(
+        reason=entry.reason,
+        spki_sha256=_octets(entry.spki_sha256),
+        certificate_sha256=_octets(entry.certificate_sha256),
+        issuer_spki_sha256=_octets(entry.issuer_spki_sha256),
+        serial=None if entry.serial is None else int(entry.serial, 16),
+    )
 
 
-def _tables(octets: bytes, file: str) -> dict[str, dict[str, object]]:
-    """The tables of a TOML file; raises `ConfigError` with the parser's line and column."""
-    try:
-        return tomllib.loads(octets.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(file, "", f"not UTF-8 text (octet {error.start})") from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
-        raise ConfigError(file, "", f"not TOML: {error}") from None
+def _keys(table: dict[str, str]) -> dict[bytes, str]:
+    return {bytes.fromhex(key): name for key, name in table.items()}
 
 
-def _issuers(table: _Issuers, file: str) -> IssuerPolicy:
-    denied = []
-    for index, entry in enumerate(table.deny):
-        try:
-            denied.append(
-                Denied(
-                    reason=entry.reason,
-                    spki_sha256=_octets(entry.spki_sha256),
-                    certificate_sha256=_octets(entry.certificate_sha256),
-                    issuer_spki_sha256=_octets(entry.issuer_spki_sha256),
-                    serial=None if entry.serial is None else int(entry.serial, 16),
-                )
-            )
-        except ValueError as error:
-            raise ConfigError(file, f"issuers.deny[{index}]", str(error)) from None
-    allowed: Mapping[bytes, str] = {bytes.fromhex(entry.spki_sha256): entry.name for entry in table.allow}
-    return IssuerPolicy(allowed, tuple(denied))
+def _hex(octets: bytes | None) -> str | None:
+    return None if octets is None else octets.hex()
 
 
 def _octets(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text)
-
-
-def _ct(table: _Ct, file: str) -> CTPolicy:
-    if table.minimum_scts_long < table.minimum_scts:
-        raise ConfigError(
-            file,
-            "ct.minimum_scts_long",
-            f"got {table.minimum_scts_long}, expected at least ct.minimum_scts ({table.minimum_scts}): "
-            "a longer life never needs fewer SCTs",
-        )
-    for key, value in (("minimum_operators", table.minimum_operators), ("minimum_current", table.minimum_current)):
-        if value > table.minimum_scts:
-            raise ConfigError(
-                file, f"ct.{key}", f"got {value}, expected at most ct.minimum_scts ({table.minimum_scts})"
-            )
-    return CTPolicy(
-        minimum_scts=table.minimum_scts,
-        minimum_scts_long=table.minimum_scts_long,
-        long_lifetime=timedelta(days=table.long_lifetime_days),
-        minimum_operators=table.minimum_operators,
-        minimum_current=table.minimum_current,
-        future_tolerance=timedelta(seconds=table.future_tolerance_seconds),
-    )

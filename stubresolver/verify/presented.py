@@ -30,3 +30,4 @@ class Presented:
     name: str | None  # the authentication name (RFC 8310 s1), if one was configured
     chain: tuple[bytes, ...]  # certificates in DER, leaf first, as the peer sent them
     tls: TlsFacts | None = None
+    staple: bytes | None = None  # the stapled OCSP response in DER (RFC 6066 s8), as the handshake showed it

@@ -13,6 +13,13 @@ from stubresolver.ct.sct import SctStatus
 from stubresolver.errors import PolicyRefused
 
 
+class Mode(enum.StrEnum):
+    """What a refusal does."""
+
+    ENFORCE = "enforce"  # no connection
+    REPORT = "report"  # judged, recorded and said aloud, and connected all the same: to try a stricter policy
+
+
 class Rule(enum.StrEnum):
     """One demand on an upstream. The code is stable: policy files, logs, evidence, extended errors and docs use it."""
 
@@ -22,7 +29,10 @@ class Rule(enum.StrEnum):
     PATH_NAME = "path.name"  # the authentication name is a dNSName in the SAN (RFC 9525 s6)
     ISSUER_ALLOWED = "issuer.allowed"  # some CA in the path is on the allow-list
     ISSUER_DENIED = "issuer.denied"  # nothing in the path is on the deny-list
+    ISSUER_PINS = "issuer.pins"  # some key of the path is pinned
+    REVOCATION_STAPLE = "revocation.staple"  # the stapled OCSP response says that the leaf is good
     TLS_VERSION = "tls.version"  # at least the policy's minimum
+    TLS_GROUP = "tls.group"  # the key exchange is a hybrid with ML-KEM
     CT_SCT_LIST = "ct.sct-list"  # a well-formed list of SCTs is embedded (RFC 6962 s3.3)
     CT_SCTS = "ct.scts"  # enough valid SCTs from distinct logs
     CT_OPERATORS = "ct.operators"  # from enough operators
@@ -92,12 +102,18 @@ class Verdict:
     demanded: frozenset[Rule]  # each must have passed at least once
     policy: str  # the policy's digest
     log_list: LogListFacts | None  # None where the policy demands no CT and no list was given
+    mode: Mode = Mode.ENFORCE  # the policy's
 
     @property
     def allowed(self) -> bool:
         """True if nothing failed and each demanded rule has passed; a verdict that demands nothing allows nothing."""
         passed = {finding.rule for finding in self.findings if finding.outcome is Outcome.PASS}
         return bool(self.demanded) and not self.failures and self.demanded <= passed
+
+    @property
+    def connects(self) -> bool:
+        """True if the upstream is used: allowed, or only reported on."""
+        return self.allowed or self.mode is Mode.REPORT
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -107,25 +123,32 @@ class Verdict:
     @property
     def summary(self) -> str:
         """One line for logs and extended errors: why it is refused, or by whom the upstream is vouched for."""
-        if self.failures:
-            more = f" (+{len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
-            return f"{self.failures[0]}{more}"
         if not self.allowed:
-            passed = {finding.rule for finding in self.findings if finding.outcome is Outcome.PASS}
-            return f"{min(self.demanded - passed, default='policy')}: not judged"
+            loudly = "REPORT ONLY, would be refused: " if self.mode is Mode.REPORT else ""
+            return f"{loudly}{self._reason}"
         valid = [sct for sct in self.scts if sct.status is SctStatus.VALID]
         operators = ", ".join(sorted({sct.operator for sct in valid}))
         return f"{len(valid)} valid SCTs ({operators})" if valid else "path and address valid; no CT demanded"
 
+    @property
+    def _reason(self) -> str:
+        """The first reason of a refusal, and how many more."""
+        if self.failures:
+            more = f" (+{len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+            return f"{self.failures[0]}{more}"
+        passed = {finding.rule for finding in self.findings if finding.outcome is Outcome.PASS}
+        return f"{min(self.demanded - passed, default='policy')}: not judged"
+
     def require(self) -> None:
-        """Raise `PolicyRefused` unless allowed."""
-        if not self.allowed:
+        """Raise `PolicyRefused` unless allowed or only reported on."""
+        if not self.connects:
             raise PolicyRefused(self.summary, self)
 
     def to_jsonable(self) -> dict[str, object]:
         """The verdict as JSON values, in the shape that `check --json` documents."""
         return {
             "allowed": self.allowed,
+            "mode": self.mode.value,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "findings": [
                 {"rule": f.rule.value, "outcome": f.outcome.value, "subject": f.subject, "detail": f.detail}

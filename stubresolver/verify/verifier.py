@@ -77,6 +77,7 @@ class Verifier:
             demanded=self._demanded(presented),
             policy=self._digest,
             log_list=_facts(self.log_list),
+            mode=self.policy.mode,
         )
 
     def _demanded(self, presented: Presented) -> frozenset[Rule]:

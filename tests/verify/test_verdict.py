@@ -106,6 +106,7 @@ def test_the_json_has_the_documented_shape():
     )
     assert json.loads(json.dumps(judged.to_jsonable())) == {
         "allowed": True,
+        "mode": "enforce",
         "at": "2026-11-02T12:00:00Z",
         "findings": [
             {"rule": "path.valid", "outcome": "PASS", "subject": "subject", "detail": "detail of path.valid"},
@@ -131,6 +132,6 @@ def test_the_codes_of_the_rules_are_stable():
     """Policy files, logs, evidence and documentation use them: a changed code is a broken promise."""
     assert [rule.value for rule in Rule] == [
         "path.valid", "path.second-lock", "path.address", "path.name", "issuer.allowed", "issuer.denied",
-        "tls.version", "ct.sct-list", "ct.scts", "ct.operators", "ct.current", "ct.list-age",
+        "issuer.pins", "revocation.staple", "tls.version", "tls.group", "ct.sct-list", "ct.scts", "ct.operators", "ct.current", "ct.list-age",
     ]  # fmt: skip
     assert [outcome.value for outcome in Outcome] == ["PASS", "FAIL", "NOTE"]
