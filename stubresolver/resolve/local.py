@@ -60,6 +60,9 @@ def _zones() -> Iterator[tuple[str, _Kind]]:
         yield f"{zone}.in-addr.arpa", _Kind.ZONE
     for octet in range(16, 32):
         yield f"{octet}.172.in-addr.arpa", _Kind.ZONE
+    # RFC 7793 s2.1: shared address space (100.64.0.0/10), of carriers and of overlay networks.
+    for octet in range(64, 128):
+        yield f"{octet}.100.in-addr.arpa", _Kind.ZONE
     # RFC 6303 s4.3 to s4.6: the unspecified and the loopback address, unique local, link local, documentation.
     yield "0." * 32 + "ip6.arpa", _Kind.EMPTY
     yield "1." + "0." * 31 + "ip6.arpa", _Kind.REVERSE
