@@ -102,7 +102,7 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         tables = tomllib.loads(octets.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
         raise ConfigError(name, "", f"not TOML: {error}") from None
     try:
         document = msgspec.convert(tables, _File)
@@ -141,7 +141,7 @@ def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
     if anchors is not None:
         return policy.with_anchors(_read_anchors(anchors, str(anchors), ""))
     if policy.anchors == "certifi":
-        return policy.with_anchors(_read_anchors(Path(certifi.where()), name, "anchors.source"))
+        return policy.with_anchors(_read_anchors(_certifi_file(name), name, "anchors.source"))
     if policy.anchors == "system":
         raise ConfigError(name, "anchors.source", 'the system\'s store is not offered: name a PEM file, or "certifi"')
     folder = path.parent if path else Path()
@@ -168,6 +168,18 @@ def read_file(path: Path, key: str) -> bytes:
 def read_shipped(name: str) -> bytes:
     """A file that ships inside the package."""
     return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
+
+
+def _certifi_file(name: str) -> Path:
+    """The file that ships inside certifi; raises `ConfigError` where somebody has put the system's store in its place.
+
+    Debian's and Fedora's packages of certifi do that, and so do add-ons like pip-system-certs and certifi-linux.
+    """
+    file = Path(certifi.where()).resolve()
+    if file.parent != Path(certifi.__file__).resolve().parent:
+        problem = f"this machine's certifi points to {file}, which is not Mozilla's roots as certifi ships them"
+        raise ConfigError(name, "anchors.source", f"{problem}: install certifi from PyPI, or name a PEM file")
+    return file
 
 
 def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:

@@ -69,6 +69,8 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ("[upstream]\nquery_timeout = '4'", "upstream.query_timeout", "float"),
         ("listen = 1", "listen", "object"),
         ("= 3", "", "not TOML"),
+        (f"x = {'1' * 5000}", "", "not TOML"),
+        (f"x = {'[' * 100_000}", "", "not TOML"),
     ],
 )
 def test_broken_file_is_named_with_its_key(text: str, key: str, words: str) -> None:
@@ -123,6 +125,23 @@ def test_anchors_that_cannot_be_had_are_an_error(tmp_path: Path, source: str, wo
     with pytest.raises(ConfigError, match=words) as caught:
         load_policy(path)
     assert "anchors.source" in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["where", "symlink"])
+def test_systems_store_is_not_taken_for_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Distributions and add-ons put the system's store in certifi's place; that is told and not used."""
+    system = tmp_path / "ca-certificates.crt"
+    system.write_bytes(World(datetime(2026, 11, 2, tzinfo=UTC)).anchors_pem)
+    if way == "symlink":
+        package = tmp_path / "certifi"
+        package.mkdir()
+        (package / "cacert.pem").symlink_to(system)
+        monkeypatch.setattr("certifi.__file__", str(package / "__init__.py"))
+        monkeypatch.setattr("certifi.where", lambda: str(package / "cacert.pem"))
+    else:
+        monkeypatch.setattr("certifi.where", lambda: str(system))
+    with pytest.raises(ConfigError, match=r"anchors\.source: .*ca-certificates\.crt.*install certifi from PyPI"):
+        load_policy(None)
 
 
 def test_log_list_that_is_none_is_an_error(tmp_path: Path) -> None:
