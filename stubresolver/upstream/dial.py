@@ -1,7 +1,8 @@
 """The one door between us and an upstream: connect, shake hands, judge, record, require.
 
 A query octet can only be written to a `VerifiedStream`, and only `dial` makes one, after the verdict has allowed it.
-Until then nothing leaves this machine but TCP and the TLS handshake; even our Finished message waits for the verdict.
+Until then nothing leaves this machine but TCP and the TLS handshake; even our Finished message waits for the verdict
+(not in TLS 1.2, where the client's comes first).
 This is also the one place (with `cli`) where wall-clock time is read: one reading serves OpenSSL's validation, the
 judge and the evidence.
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import trio
+from OpenSSL import SSL
 from trio.testing import check_two_way_stream, memory_stream_pair
 
 from stubresolver.errors import (
@@ -22,6 +23,8 @@ from stubresolver.lab.authority import LabAuthority
 from stubresolver.transport.tls import Closed, DataReceived, TLSContext
 from stubresolver.upstream import Demands, VerifiedStream, dial, inspect, parse_upstream
 from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, open_tcp
+from tests.transport.peers import TlsServer
+from tests.upstream.conftest import ServerSide
 
 DOT = parse_upstream("tls://127.0.0.1#dns.test")
 DOH = parse_upstream("https://127.0.0.1#dns.test")
@@ -106,6 +109,23 @@ async def test_refused_peer_gets_no_octet(autojump_clock, internet, demands, ref
     assert [record[2] for record in demands.recorder.records] == [refused]
     assert octets_written(internet) == [0]
     assert not internet.servers[0].machine.complete  # not even our Finished message
+
+
+@pytest.mark.parametrize("act", [dial, inspect])
+async def test_refused_peer_gets_no_octet_by_tls_1_2_either(autojump_clock, internet, authority, demands, refused, act):
+    """RFC 5246 s7.3: there the client's Finished comes first, so the handshake is whole; still nothing is asked."""
+    old = replace(demands, context=TLSContext([authority.anchor], "TLSv1.2"))
+    demands.judge.verdict = refused
+
+    async def handler(transport):
+        internet.servers.append(ServerSide(transport, TlsServer(internet.credential, (b"dot",), SSL.TLS1_2_VERSION)))
+        await drink(internet.servers[0])
+
+    outcome = await dialled(internet, old, handler, act=act)
+    assert isinstance(outcome, PolicyRefused) is (act is dial)
+    assert [presented.tls.version for presented, _ in demands.judge.shown] == ["TLSv1.2"]
+    assert internet.servers[0].machine.complete
+    assert octets_written(internet) == [0]
 
 
 @pytest.mark.parametrize("demanded", [frozenset(), None])
