@@ -7,6 +7,7 @@
 130  interrupted by Ctrl-C
 """
 
+import errno
 import importlib
 import logging
 import os
@@ -70,7 +71,7 @@ def main() -> int:
         return report(error)
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the last line of defence
         return _report_any(error)
     return status if isinstance(status, int) else 0
 
@@ -85,17 +86,23 @@ def report(error: StubResolverError) -> int:
     return 1
 
 
-def _report_any(error: Exception) -> int:
-    """What nobody caught: an expected error out of a nursery, a reader that has gone, or a defect of ours.
+def _report_any(error: BaseException) -> int:
+    """What nobody caught: an expected error or Ctrl-C out of a nursery, a reader that has gone, or a defect of ours.
 
     Of a defect the person gets one line, and the traceback only where it was asked for.
     """
     leaves = _leaves(error)
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return 130
     for leaf in leaves:
         if isinstance(leaf, StubResolverError):
             return report(leaf)
-    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):  # `stubresolver check | head`
+    # `stubresolver check | head`; rich turns the first into the second
+    if all(isinstance(leaf, (BrokenPipeError, SystemExit)) for leaf in leaves):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if all(isinstance(leaf, OSError) and leaf.errno == errno.ENOSPC for leaf in leaves):
+        click.echo(f"stubresolver: the output cannot be written: {os.strerror(errno.ENOSPC)}", err=True)
         return 1
     if os.environ.get("STUBRESOLVER_TRACEBACK"):
         traceback.print_exception(error)
@@ -107,8 +114,8 @@ def _report_any(error: Exception) -> int:
     return 1
 
 
-def _leaves(error: Exception) -> list[Exception]:
+def _leaves(error: BaseException) -> list[BaseException]:
     """The errors inside an exception group, however deep."""
-    if isinstance(error, ExceptionGroup):
+    if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]

@@ -1,6 +1,10 @@
 """The command as a whole: help, versions, mistakes, defects."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import trio
@@ -80,3 +84,37 @@ def test_defect_is_one_line(run, monkeypatch):
     assert outcome.status == 1
     assert "internal error, please report it: ZeroDivisionError: a defect" in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def raising(error: BaseException):
+    """Stands in for `trio.run`: ends as a nursery does in which somebody raised `error`."""
+
+    def run(*_: object) -> int:
+        raise BaseExceptionGroup("Exceptions from Trio nursery", [BaseExceptionGroup("inner", [error])])
+
+    return run
+
+
+def test_ctrl_c_in_a_nursery_is_status_130(run, monkeypatch):
+    """Ctrl-C while tasks are at work ends in silence, not in the nursery's traceback."""
+    monkeypatch.setattr(trio, "run", raising(KeyboardInterrupt()))
+    outcome = run("check", "tls://127.0.0.1:1")
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", "")
+
+
+def test_full_disk_under_the_output_is_no_defect(run, monkeypatch):
+    """An output that cannot be written is told as that, without asking for a report."""
+    monkeypatch.setattr(trio, "run", raising(OSError(errno.ENOSPC, "No space left on device")))
+    outcome = run("check", "tls://127.0.0.1:1")
+    assert outcome.status == 1
+    assert outcome.err == "stubresolver: the output cannot be written: No space left on device\n"
+
+
+def test_reader_that_has_gone_ends_it_in_silence():
+    """`stubresolver lab | true`: no traceback, whichever way the closed pipe shows."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "stubresolver", "lab", "--once", "--listen", "127.0.0.1:0"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, b"")
