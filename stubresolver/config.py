@@ -27,6 +27,7 @@ from stubresolver.verify import (
     config_error,
     read_policy,
 )
+from stubresolver.verify.certificate import read_certificate
 
 DEFAULT_FILE = Path("/etc/stubresolver/stubresolver.toml")  # read if it is there and no other is named
 
@@ -185,9 +186,12 @@ def _certifi_file(name: str) -> Path:
 def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:
     """The certificates of a PEM file; raises `ConfigError`."""
     try:
-        return certificates_from_pem(read_file(path, key))
+        anchors = certificates_from_pem(read_file(path, key))
+        for der in anchors:
+            read_certificate(der)  # the judge reads more strictly than PEM is read: told now, with the file's name
     except UnreadableCertificate as error:
-        raise ConfigError(name, key, f"{path}: {error}") from None
+        raise ConfigError(name, key, f"{path}: {error}" if key else str(error)) from None
+    return anchors
 
 
 def _parsed(parse: Callable[[str], _T], text: str, name: str, key: str) -> _T:

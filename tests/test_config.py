@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings, parse_settings, read_shipped
 from stubresolver.errors import ConfigError
@@ -125,6 +127,19 @@ def test_anchors_that_cannot_be_had_are_an_error(tmp_path: Path, source: str, wo
     with pytest.raises(ConfigError, match=words) as caught:
         load_policy(path)
     assert "anchors.source" in str(caught.value)
+
+
+def test_anchor_that_the_judge_cannot_read_is_an_error(tmp_path: Path) -> None:
+    """What PEM takes and the judge does not is told with file and key, so that a reload is refused and nothing ends."""
+    anchor = World(datetime(2026, 11, 2, tzinfo=UTC)).lab.anchor
+    while anchor[-1] & 1:  # a signature that can claim an unused bit
+        anchor = World(datetime(2026, 11, 2, tzinfo=UTC)).lab.anchor
+    place = len(anchor) - len(x509.load_der_x509_certificate(anchor).signature) - 1
+    odd = x509.load_der_x509_certificate(anchor[:place] + b"\1" + anchor[place + 1 :])
+    (tmp_path / "roots.pem").write_bytes(odd.public_bytes(Encoding.PEM))
+    (tmp_path / "policy.toml").write_text('[anchors]\nsource = "roots.pem"\n')
+    with pytest.raises(ConfigError, match=r"anchors\.source: .*roots\.pem: .*whole octets"):
+        load_policy(tmp_path / "policy.toml")
 
 
 @pytest.mark.parametrize("way", ["where", "symlink"])
