@@ -87,13 +87,13 @@ class Channel:
         self.answered = 0
         self.ended: str | None = None  # why it is over; "" for our own wish; None while it lives
         self.draining = False  # takes no more queries
-        self.silent = False  # queries are outstanding and nothing has come for `silence` seconds
+        self.silent = False  # queries are outstanding and none was answered for `silence` seconds
         self._protocol = protocol
         self._timeout = timeout
         self._silence = silence
         self._outstanding: dict[Token, Exchange] = {}  # oldest first
         self._queue: deque[Exchange] = deque()
-        self._silent_since: float | None = None  # since when something has been owed and nothing has come
+        self._silent_since: float | None = None  # since when something has been owed and no answer has come
         self._unsent: list[bytes] = []
         self._to_write = trio.Event()
         self._to_watch = trio.Event()
@@ -172,12 +172,17 @@ class Channel:
             except trio.BrokenResourceError as error:
                 self._end(f"connection lost: {error.__cause__ or error}")
                 return
-            self.silent = False
-            for event in self._protocol.receive_data(data):
+            room = self._protocol.room
+            events = self._protocol.receive_data(data)
+            answered = events or self._protocol.room > room  # the second: an answer that nobody waits for any more
+            for event in events:
                 self._handle(event)
-            self._silent_since = trio.current_time() if self._outstanding else None
-            if unsent := self._protocol.data_to_send():  # acknowledgements
-                self._unsent += unsent
+            if answered:  # a peer that only pings, or trickles octets, is silent
+                self.silent = False
+                self._silent_since = trio.current_time() if self.outstanding else None
+            # Acknowledgements. While the writer is held back, they stay in the protocol, which bounds them.
+            if not self._unsent and (unsent := self._protocol.data_to_send()):
+                self._unsent = unsent
                 self._to_write.set()
             if self._queue:
                 self._admit()

@@ -18,7 +18,7 @@ class UpstreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     head_start: Seconds = 0.25
     # A little less than a client's patience (5 s in dig and glibc), so that it hears why instead of nothing.
     query_timeout: Seconds = 4.0
-    # Queries outstanding and not one octet for so long: ask on another connection too. Three times the 250 ms that
+    # Queries outstanding and not one answer for so long: ask on another connection too. Three times the 250 ms that
     # RFC 8305 gives an attempt; with a dial of up to 250 ms, the answer comes within a second of the line's death.
     silence: Seconds = 0.75
     # A connection older than this is replaced, so that a new certificate, log list or expiry is judged within the hour.

@@ -172,7 +172,7 @@ async def test_exchange_ends_within_its_time(autojump_clock, internet, demands):
 
 
 async def test_silence_is_told_to_who_waits(autojump_clock, internet, demands):
-    """Queries outstanding and not one octet for 0.75 s: the channel is silent until something comes."""
+    """Queries outstanding and not one answer for 0.75 s: the channel is silent until one comes."""
     async with opened(internet, demands, internet.dot(lambda wire: wire, delay=2.0)) as channel:
         await trio.sleep(100)  # nothing asked: no silence
         assert not channel.silent
@@ -196,6 +196,47 @@ async def test_silence_outlives_those_who_gave_up(autojump_clock, internet, dema
         assert not channel.silent
         await trio.sleep(0.5)
         assert channel.silent
+
+
+async def test_octets_that_answer_nothing_are_silence(autojump_clock, internet, demands):
+    """A peer that pings, or trickles an answer that never ends, does not keep the askers from asking elsewhere."""
+
+    async def trickle(server):
+        await server.receive()
+        for octet in b"\xff\xff" + bytes(20):
+            await server.send(bytes([octet]))
+            await trio.sleep(0.3)
+
+    async with opened(internet, demands, internet.tls(trickle)) as channel:
+        start = trio.current_time()
+        exchange = channel.ask(message(1))
+        assert await exchange.wait() is None
+        assert trio.current_time() == start + 0.75
+        await trio.sleep(1)
+        assert channel.silent
+
+
+async def test_late_answer_ends_silence(autojump_clock, internet, demands):
+    """An answer that nobody waits for any more shows as well that the peer answers."""
+    async with opened(internet, demands, internet.dot(lambda wire: wire, delay=2.0)) as channel:
+        with trio.move_on_after(1):
+            await channel.exchange(message(1))
+        await trio.sleep(0.5)
+        assert channel.silent
+        await trio.sleep(1)
+        assert not channel.silent
+
+
+async def test_queue_without_room_is_silence(autojump_clock, internet, demands):
+    """Queries that wait for room that never comes are told of the silence as those under way are."""
+    protocol = Scripted(room=1, script={1: [Answered(Token(1), b"one")]})
+    async with opened(internet, demands, internet.tls(say(b"\1")), protocol) as channel:
+        first, queued = channel.ask(b"a"), channel.ask(b"b")
+        protocol.limit = 0  # RFC 9113 s6.5.2: "A zero value does prevent the creation of new streams"
+        assert await first.answer() == b"one"
+        start = trio.current_time()
+        assert await queued.wait() is None
+        assert trio.current_time() == start + 0.75
 
 
 async def test_end_of_connection_ends_all_exchanges(autojump_clock, internet, demands):
@@ -372,6 +413,34 @@ async def test_acknowledgements_are_written_without_a_query(autojump_clock, inte
     async with opened(internet, demands, internet.tls(serve), protocol):
         with trio.fail_after(1):
             await acknowledged.wait()
+
+
+async def test_acknowledgements_for_a_peer_that_does_not_read_stay_in_the_protocol(autojump_clock, internet, demands):
+    """The protocol bounds what a peer can make us owe it; the channel keeps what one read brought, and no more."""
+    protocol = Scripted(script={1: []})
+    receive = protocol.receive_data
+
+    def receive_and_acknowledge(data):
+        protocol.unsent += b"ack"
+        return receive(data)
+
+    async def flood(server):
+        await server.receive()
+        for _ in range(100):
+            await server.send(b"\1")
+            await trio.sleep(0.01)
+
+    async def held_back(_data):
+        await trio.sleep_forever()
+
+    protocol.receive_data = receive_and_acknowledge
+    async with opened(internet, demands, internet.tls(flood), protocol) as channel:
+        channel.ask(message(1))
+        await wait_all_tasks_blocked()
+        channel.stream._transport.send_all = held_back
+        await trio.sleep(2)
+        assert channel._unsent == [b"ack"]
+        assert len(protocol.unsent) > 90 * len(b"ack")
 
 
 async def test_write_that_fails_ends_the_channel(autojump_clock, internet, demands):
