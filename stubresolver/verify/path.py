@@ -62,7 +62,8 @@ class PathVerifier:
             matched = bool(found) and not _spells_address(name)
             findings.append(_subject_finding(Rule.PATH_NAME, leaf, printable(name), matched=matched))
         if not path:
-            for subject in _own_subjects(leaf):
+            # A search that the verifier gave up is not repeated: it costs 0.15 s, and any peer can make it happen.
+            for subject in () if "fatal error" in problem else _own_subjects(leaf):
                 path, problem = self._validate(leaf, intermediates, subject, now)
                 if path:
                     break

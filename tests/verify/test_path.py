@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stubresolver.lab.authority import LabAuthority
 from stubresolver.verify import Outcome, Policy, Presented, Rule, Verifier
+from stubresolver.verify.path import PathVerifier
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 
@@ -329,6 +330,34 @@ def test_endless_paths_have_an_end(bare, world, now):
     verdict = bare.judge(Presented(ip_address("192.0.2.1"), None, (leaf, *loops)), now)
     assert not verdict.allowed
     assert "not among the 1 trust anchors" in verdict.summary
+
+
+def test_search_that_is_given_up_is_not_repeated(bare, world, now, monkeypatch):
+    """Thousands of names under hundreds of constraints exhaust the verifier's patience, once for each demand."""
+    rogue = LabAuthority("Constrained", now=now)
+    builder = x509.CertificateBuilder(
+        issuer_name=rogue.root.subject,
+        subject_name=rogue.root.subject,
+        public_key=rogue.root_key.public_key(),
+        serial_number=7,
+        not_valid_before=rogue.root.not_valid_before_utc,
+        not_valid_after=rogue.root.not_valid_after_utc,
+    )
+    for extension in rogue.root.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    excluded = [x509.DNSName(f"c{number}.lab") for number in range(500)]
+    constrained = builder.add_extension(x509.NameConstraints(None, excluded), True).sign(
+        rogue.root_key, hashes.SHA256()
+    )
+    names = [f"a{number}.lab" for number in range(3000)]
+    leaf = rogue.issue(not_before=now - DAY, not_after=now + DAY, names=names, under_root=True).chain[0]
+    looks = []
+    validate = PathVerifier._validate
+    monkeypatch.setattr(PathVerifier, "_validate", lambda *given: looks.append(found := validate(*given)) or found)
+    chain = (leaf, constrained.public_bytes(Encoding.DER))
+    assert not bare.judge(Presented(ip_address("192.0.2.1"), "a1.lab", chain), now).allowed
+    assert len(looks) == 2
+    assert "Exceeded maximum name constraint check limit" in looks[1][1]
 
 
 NASTY = {
