@@ -12,7 +12,7 @@ import enum
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from stubresolver.errors import BadInput
 
@@ -51,8 +51,7 @@ def parse_upstream(text: str) -> Upstream:
     """Read an upstream as a person writes it; `BadInput` names what was got and what was expected."""
     expected = "expected tls://IP[:PORT][#NAME] or https://IP[:PORT]/PATH[#NAME]"
     try:
-        parts = urlsplit(text.strip())
-        port = parts.port
+        parts, port = _split(text.strip())
     except ValueError as error:
         raise BadInput(f"upstream {text!r}: {error}; {expected}") from None
     if parts.scheme not in {"tls", "https"}:
@@ -84,6 +83,16 @@ def parse_upstream(text: str) -> Upstream:
         _parse_name(text, parts.fragment),
         (parts.path or "/dns-query") if transport is Transport.DOH else "",
     )
+
+
+def _split(text: str) -> tuple[SplitResult, int | None]:
+    """The parts of the URL and its port; raises `ValueError`."""
+    if not text.isprintable():  # `urlsplit` drops tabs and line breaks without a word
+        raise ValueError("a control character stands in it")
+    if text.partition("://")[2].count(":") > 1 and "[" not in text:
+        raise ValueError("an IPv6 address stands in brackets")
+    parts = urlsplit(text)
+    return parts, parts.port
 
 
 def _parse_name(text: str, fragment: str) -> str | None:
