@@ -20,7 +20,7 @@ import trio
 from stubresolver.app import App, build_demands
 from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option
 from stubresolver.config import load_log_list, load_policy, load_settings
-from stubresolver.errors import BadInput
+from stubresolver.errors import BadInput, MalformedQuery
 from stubresolver.upstream import UpstreamStatistics, parse_upstream
 from stubresolver.verify import Verifier, printable
 from stubresolver.wire import Query
@@ -60,8 +60,8 @@ def command(
       stubresolver query example.com
       stubresolver query example.com MX --upstream https://1.1.1.1/dns-query#cloudflare-dns.com
 
-    Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, 2 bad input,
-    3 no upstream answered.
+    Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, or there is no
+    place to keep the evidence, 2 bad input, 3 no upstream answered.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
     if upstreams:
@@ -69,12 +69,19 @@ def command(
     policy = load_policy(policy_file or settings.policy_file)
     verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
     query = _build(name, rdtype, dnssec=dnssec)
+    try:
+        parsed = Query(query.to_wire(), tcp=True)
+    except MalformedQuery as error:
+        raise BadInput(f"{name} {rdtype} cannot be asked: {error}") from None
     with contextlib.closing(open_evidence(settings)) as evidence:
         app = App(settings, build_demands(verifier, evidence))
-        started, wire, known, ended = trio.run(_ask, app, Query(query.to_wire(), tcp=True))
+        started, wire, known, ended = trio.run(_ask, app, parsed)
     answer = dns.message.from_wire(wire)
-    used = next((line for line in known if line.answered), None)
-    shown = used or next((line for line in known if line.verdict or line.last_error), None)
+    failed = answer.rcode() == dns.rcode.SERVFAIL
+    shown = next((line for line in known if line.answered), None)
+    refused = next((line for line in known if line.verdict and not line.verdict.allowed), None)
+    if shown is None and failed:  # an upstream that was refused says more than one that was not reached
+        shown = refused or next((line for line in known if line.last_error), None)
     milliseconds = round((ended - started) * 1000)
     if as_json:
         click.echo(json.dumps(_jsonable(answer, shown, milliseconds), ensure_ascii=False))
@@ -82,9 +89,9 @@ def command(
         click.echo(_dig_like(answer))
         click.echo(f";; {_connection(shown)}, {milliseconds} ms with the connection's set-up")
         click.echo(f";; {_verdict(shown)}")
-    if used or answer.rcode() != dns.rcode.SERVFAIL:
+    if not failed or any(line.answered for line in known):
         return 0
-    return 1 if any(line.verdict and not line.verdict.allowed for line in known) else 3
+    return 1 if refused else 3
 
 
 async def _ask(app: App, query: Query) -> tuple[float, bytes, tuple[UpstreamStatistics, ...], float]:

@@ -58,6 +58,7 @@ def test_bad_input_is_status_2(run):
         (("a..b",), "'a..b' is not a domain name"),
         (("x" * 64 + ".lab",), "is not a domain name"),
         (("example.lab", "QQ"), "'QQ' is not a record type"),
+        (("example.lab", "AXFR"), "example.lab AXFR cannot be asked: "),
         (("example.lab", "A", "--upstream", "1.1.1.1"), "is not spoken"),
     ):
         outcome = run("query", *arguments)
@@ -69,4 +70,14 @@ def test_local_names_ask_nobody(run, files):
     """The name localhost is answered here (RFC 6761 s6.3), whatever the upstreams do."""
     outcome = run("query", "localhost", "--config", files.config, "--upstream", "tls://127.0.0.1:1")
     assert outcome.status == 0
-    assert "127.0.0.1" in outcome.out
+    assert "localhost. 10800 IN A 127.0.0.1" in outcome.out
+    assert ";; answered here, no upstream was asked" in outcome.out
+
+
+def test_refused_upstream_is_shown_before_one_not_reached(run, files, start, world):
+    """Exit status 1 says that one was refused: then that one is shown, wherever it stands."""
+    _, port = start(ROGUES["one-operator"].make(world))
+    upstreams = ("--upstream", "tls://127.0.0.1:1", "--upstream", f"tls://127.0.0.1:{port}#dns.lab")
+    outcome = run("query", "secret.lab", "--config", files.config, *upstreams)
+    assert outcome.status == 1
+    assert ";; REFUSED: ct.operators: 1 of 2 (Alder)" in outcome.out
