@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stubresolver.config import Settings
-from stubresolver.errors import BadInput
+from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence import EvidenceStore
 
 config_option = click.option(
@@ -39,16 +39,27 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 def open_evidence(settings: Settings) -> EvidenceStore:
     """The evidence store of the settings, of systemd's state folder, or of the user; raises `EvidenceError`."""
-    return EvidenceStore(settings.evidence_file or state_folder() / "evidence.sqlite3")
+    if settings.evidence_file:
+        return EvidenceStore(settings.evidence_file)
+    try:
+        return EvidenceStore(state_folder() / "evidence.sqlite3")
+    except EvidenceError as error:
+        raise EvidenceError(f"{error}; name another place in [evidence] file or in $STATE_DIRECTORY") from error
 
 
 def state_folder() -> Path:
-    """Where state is kept: $STATE_DIRECTORY (systemd.exec(5)), /var/lib for root, else the XDG state folder."""
+    """Where state is kept: $STATE_DIRECTORY (systemd.exec(5)), /var/lib for root, else the XDG state folder.
+
+    Raises `EvidenceError` for a user without a home.
+    """
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if os.geteuid() == 0:
         return Path("/var/lib/stubresolver")
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise EvidenceError("this user has no home folder to keep evidence in") from None
     return Path(home) / "stubresolver"
 
 

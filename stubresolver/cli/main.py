@@ -9,6 +9,7 @@
 
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -60,6 +61,9 @@ def main() -> int:
     # A peer's or a root's odd serial number is no news for whoever reads the journal.
     logging.getLogger("stubresolver").addHandler(logging.NullHandler())  # `run` replaces it; others show what they find
     warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 gets '?' for what it cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

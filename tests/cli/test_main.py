@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -118,3 +119,33 @@ def test_reader_that_has_gone_ends_it_in_silence():
     ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(write)
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_output_that_is_not_utf_8_is_shown_all_the_same():
+    """A terminal of another encoding gets '?' for what it has no letter for, and no UnicodeEncodeError."""
+    command = [sys.executable, "-m", "stubresolver", "lab", "--once", "--listen", "127.0.0.1:0"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"  ? 192.0.2.1, 192.0.2.2" in ended.stdout
+
+
+def test_no_place_for_evidence_is_told_with_the_way_out(run, monkeypatch, tmp_path):
+    """A user without a home, or a folder that may not be written to: status 1, and where else evidence can go."""
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", raising_home)
+    outcome = run("query", "example.lab", "--upstream", "tls://127.0.0.1:1")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "no home folder to keep evidence in; name another place in [evidence] file" in outcome.err
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "file"))
+    outcome = run("query", "example.lab", "--upstream", "tls://127.0.0.1:1")
+    assert outcome.status == 1
+    assert "name another place in [evidence] file or in $STATE_DIRECTORY" in outcome.err
+
+
+def raising_home() -> Path:
+    """As `Path.home()` for a user id that no account has."""
+    raise RuntimeError("Could not determine home directory.")
