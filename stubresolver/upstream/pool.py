@@ -216,9 +216,9 @@ class Pool:
                 return
 
     def _candidate(self, now: float, avoid: Channel | None) -> Line | None:
-        """The most preferred upstream that may be dialled now; last the one whose channel never answered anything."""
+        """The most preferred upstream that may be dialled now; last the one of the channel to avoid."""
         ready = [line for line in self._lines if line.usable is None and not line.dialling and line.health.ready(now)]
-        ready.sort(key=lambda line: avoid is not None and line.channel is avoid and not avoid.answered)
+        ready.sort(key=lambda line: avoid is not None and line.upstream == avoid.stream.upstream)
         return ready[0] if ready else None
 
     def _dial(self, line: Line, now: float) -> None:
@@ -279,9 +279,12 @@ class Pool:
             line.channel,
             Channel(stream, _protocol(line.upstream), timeout=options.query_timeout, silence=options.silence),
         )
-        if old is not None:
-            old.retire()
         line.error = None
+        if old is not None:
+            if old.silent and not old.answered:  # as in `_channel_ended`: should the new one be no better, we pause
+                line.failed_with(ExchangeTimeout(f"{line.upstream}: it takes queries and answers none"))
+                line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
+            old.retire()
         line.verdict = stream.verdict
         line.connections += 1
         self._report(Judged(line.upstream, stream.verdict))

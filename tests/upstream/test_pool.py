@@ -217,6 +217,23 @@ async def test_query_is_asked_once_more_when_the_connection_dies(autojump_clock,
         assert pool.statistics().upstreams[0].last_error == f"{A}: the upstream closed the connection"
 
 
+async def test_once_more_is_elsewhere_if_possible(autojump_clock, internet, demands):
+    """A server that answers once and closes has answered, and is still not the one to ask again."""
+
+    async def answer_one(server):
+        for query in FrameReader().feed(await server.receive())[:1]:
+            await server.send(frame(query))
+        await server.transport.aclose()
+
+    async with running(internet, demands, {A: internet.tls(answer_one), B: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        answers = []
+        for number in range(10):
+            pool.exchange_soon(message(number), answers.append)
+        await trio.sleep(1)
+        assert sorted(answers) == [message(number) for number in range(10)]
+
+
 async def test_query_is_asked_exactly_once_more(autojump_clock, internet, demands):
     """Two connections that die under a query are enough; the third is not tried for it."""
     asked = []
@@ -288,6 +305,31 @@ async def test_silent_connection_is_raced(autojump_clock, internet, demands):
         await wait_all_tasks_blocked()
         assert connections[0].machine.over  # the dead one was closed, and nothing is under way on it
         assert [line.outstanding for line in pool.statistics().upstreams] == [0]
+
+
+async def test_server_that_stays_silent_slows_few_queries(autojump_clock, internet, demands):
+    """One that shakes hands and answers nothing is tried again with growing pauses, and not at every query's cost."""
+    async with running(internet, demands, {A: internet.dot(silent), B: internet.dot(echo)}) as pool:
+        slow = 0
+        for number in range(300):
+            start = trio.current_time()
+            assert await exchanged(pool, message(number)) == message(number)
+            slow += trio.current_time() > start
+            await trio.sleep(1)
+        assert slow <= 40
+        assert pool.statistics().upstreams[0].last_error == f"{A}: it takes queries and answers none"
+
+
+async def test_only_server_that_stays_silent_is_told(autojump_clock, internet, demands):
+    """Where there is no other upstream, who asks reads what is wrong with this one."""
+    async with running(internet, demands, {A: internet.dot(silent)}) as pool:
+        told = []
+        for number in range(20):
+            with pytest.raises(UpstreamError) as caught:
+                await exchanged(pool, message(number))
+            told.append(caught.value.summary)
+        assert f"{A}: it takes queries and answers none" in told
+        assert not [text for text in told if str(A) not in text and "no upstream answered" not in text]
 
 
 async def test_slow_answer_wins_over_a_dead_alternative(autojump_clock, internet, demands):
