@@ -94,6 +94,8 @@ class _Recorder:
 def build_demands(verifier: Verifier, evidence: EvidenceStore | None) -> Demands:
     """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept."""
     context = TLSContext(verifier.policy.anchors, verifier.policy.minimum_tls)
+    if evidence is not None:
+        evidence.keep_demands(verifier.policy, verifier.log_list)
     return Demands(context, verifier, _Recorder(evidence))
 
 

@@ -42,6 +42,10 @@ class EvidenceError(StubResolverError):
     """The evidence store cannot be opened, read or written."""
 
 
+class SelfTestFailed(StubResolverError):
+    """This program does not judge as it must, here and now: nothing that it allows may be trusted."""
+
+
 # What came over the wire.
 
 

@@ -1,0 +1,109 @@
+"""The tables of the evidence file, and what makes a transaction of it durable."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stubresolver.errors import EvidenceError
+
+VERSION = 2  # PRAGMA user_version; a file of another version is not touched. 1 was never released
+_SCHEMA = """
+CREATE TABLE certificate (
+    sha256 TEXT PRIMARY KEY,          -- hex
+    der    BLOB NOT NULL
+);
+CREATE TABLE snapshot (               -- what was judged by: policies and log lists, whole
+    sha256 TEXT PRIMARY KEY,          -- hex
+    octets BLOB NOT NULL
+);
+CREATE TABLE record (
+    id         TEXT PRIMARY KEY,      -- SHA-256 over what makes it distinct, hex
+    upstream   TEXT NOT NULL,         -- as configured: tls://1.1.1.1#one.one.one.one
+    allowed    INTEGER NOT NULL,
+    failed     TEXT NOT NULL,         -- the rules that failed, sorted: "ct.operators ct.scts"
+    mode       TEXT NOT NULL,         -- of the policy
+    first_seen TEXT NOT NULL,         -- ISO 8601 UTC
+    last_seen  TEXT NOT NULL,
+    day        TEXT NOT NULL,         -- of first_seen
+    count      INTEGER NOT NULL,
+    policy     TEXT NOT NULL,         -- snapshot.sha256
+    log_list   TEXT,                  -- snapshot.sha256, and so the list's digest
+    address    TEXT,
+    name       TEXT,
+    tls        TEXT,                  -- JSON of TlsFacts
+    summary    TEXT NOT NULL,
+    verdict    BLOB NOT NULL,         -- JSON, as at last_seen
+    staple     BLOB                   -- OCSP response in DER, as at last_seen
+);
+CREATE INDEX record_by_time ON record (last_seen);
+CREATE INDEX record_by_age ON record (allowed, last_seen, id);
+CREATE INDEX record_by_upstream ON record (upstream, allowed, last_seen, id);
+CREATE INDEX record_alike ON record (allowed, upstream, day, failed, first_seen, id);
+CREATE INDEX record_by_policy ON record (policy);
+CREATE INDEX record_by_log_list ON record (log_list);
+CREATE TABLE link (                   -- the chain of a record
+    record      TEXT NOT NULL,
+    position    INTEGER NOT NULL,     -- 0 is the leaf, as presented
+    certificate TEXT NOT NULL,
+    PRIMARY KEY (record, position)
+) WITHOUT ROWID;
+CREATE INDEX link_by_certificate ON link (certificate);
+CREATE TABLE seen (                   -- what each upstream was when it was last allowed
+    upstream TEXT NOT NULL,
+    kind     TEXT NOT NULL,           -- EventKind
+    identity TEXT NOT NULL,           -- a key's hash or the operators: what is compared
+    shown    TEXT NOT NULL,           -- the same for people
+    PRIMARY KEY (upstream, kind)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    number   INTEGER PRIMARY KEY,
+    upstream TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    before   TEXT NOT NULL,
+    after    TEXT NOT NULL,
+    at       TEXT NOT NULL
+);
+CREATE TABLE dropped (                -- refused records that gave way to others of their kind
+    upstream TEXT NOT NULL,
+    day      TEXT NOT NULL,
+    failed   TEXT NOT NULL,
+    count    INTEGER NOT NULL,
+    PRIMARY KEY (upstream, day, failed)
+) WITHOUT ROWID;
+"""
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Set durability and create the tables once; raises `EvidenceError` for a file that is not ours."""
+    # EXTRA with a rollback journal: a transaction is on the disk when COMMIT returns, its journal's removal, too; with
+    # FULL a loss of power could still bring back a journal and undo it (sqlite.org/pragma.html#pragma_synchronous)
+    database.execute("PRAGMA synchronous = EXTRA")
+    if database.execute("PRAGMA page_count").fetchone() == (0,):
+        # before the first table, or never: pages that pruning frees can then be given back to the file system
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    with transaction(database):
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise EvidenceError(f"written by a later version ({version}, this one knows {VERSION})")
+        if version not in {0, VERSION}:
+            raise EvidenceError(f"written by an unreleased version ({version}); move the file away")
+        if version == 0:
+            if database.execute("SELECT name FROM sqlite_master").fetchone():
+                raise EvidenceError("a database of another program")
+            for statement in _SCHEMA.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection, *, keep: bool = True) -> Iterator[None]:
+    """All of the statements inside, or none; whatever goes wrong is passed on. `keep` False only tries them."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT" if keep else "ROLLBACK")
+    except BaseException:
+        # sqlite.org/lang_transaction.html: some errors (a full disk) have rolled back already
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

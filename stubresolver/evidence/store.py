@@ -1,0 +1,256 @@
+"""Every distinct chain and verdict, kept in SQLite before the decision takes effect.
+
+Content-addressed: certificates, policies and log lists by their SHA-256, a record by everything that was judged and
+found except the time. The same chain with the same outcome again only moves `last_seen`, `count` and the details that
+come with the time. Each record is one transaction, so a crash loses at most the record being written. The file is
+bounded; what goes when it is full stands in `retention`. No query and no name that a client asked for ever comes here.
+"""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stubresolver.ct import LogList
+from stubresolver.errors import BadInput, EvidenceError
+from stubresolver.evidence.changes import note_changes
+from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Record
+from stubresolver.evidence.retention import bound_notes, drop_before, make_room, used_octets
+from stubresolver.evidence.schema import prepare, transaction
+from stubresolver.evidence.writing import identify, iso, write
+from stubresolver.exported import Exported
+from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
+
+# A record is about 10 KiB (docs/design.md), a log list 75 KiB, a policy with certifi's anchors 250 KiB. Eight upstreams
+# with a new certificate every two months and a new list every week fill this in seven years; a forged chain every 30 s
+# fills it in two days, and is thinned out from then on.
+DEFAULT_MAXIMUM_OCTETS = 64 * 1024 * 1024
+_MAXIMUM_DEMANDS = 64  # policies and lists held for records to come: one for each upstream, and those before a reload
+_PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
+_COLUMNS = "id, upstream, allowed, summary, first_seen, last_seen, count, mode"
+
+
+class EvidenceStore:
+    """A file of judgements. Safe to use from several threads and several processes."""
+
+    def __init__(self, path: Path, maximum_octets: int = DEFAULT_MAXIMUM_OCTETS) -> None:
+        """Open or create the file, readable by its owner only; raises `EvidenceError`."""
+        self._path = path
+        self._maximum = maximum_octets
+        self._lock = threading.Lock()  # one connection, used by one thread at a time
+        self._policies: dict[str, bytes] = {}  # by the policy's digest; under the lock
+        self._log_lists: dict[str, bytes] = {}
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600, exist_ok=True)
+            # autocommit: each transaction below is begun and ended by name
+            self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
+        try:
+            prepare(self._database)
+        except (sqlite3.Error, EvidenceError) as error:
+            self._database.close()
+            raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
+
+    def keep_demands(self, policy: Policy, log_list: LogList | None) -> None:
+        """Take the demands that verdicts to come were judged by: before the first of them is recorded.
+
+        They are written with the first record that needs them, in its transaction, and go with the last.
+        """
+        with self._lock:
+            _remember(self._policies, policy.digest, policy.snapshot())
+            if log_list is not None:
+                _remember(self._log_lists, log_list.digest, log_list.octets)
+
+    def record(self, upstream: str, presented: Presented, verdict: Verdict) -> Kept:
+        """Keep one judgement; it is on the disk when this returns. Raises `EvidenceError`.
+
+        Where nothing can be written but the same judgement is kept already, only its count and time are lost: a full
+        disk does not take a known upstream away.
+        """
+        identity = identify(upstream, presented, verdict)
+        with self._lock:
+            policy, log_list = self._snapshots(verdict)
+            try:
+                with transaction(self._database):
+                    new = write(
+                        self._database, identity, upstream, presented, verdict, policy=policy, log_list=log_list
+                    )
+                    events = note_changes(self._database, upstream, verdict, iso(verdict.at))
+                    bound_notes(self._database)
+                    make_room(self._database, self._maximum, identity, for_refused=not verdict.allowed)
+            except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
+                if not self._is_kept(identity):
+                    raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
+                return Kept(identity, new=False, events=())
+        return Kept(identity, new, events)
+
+    def _snapshots(self, verdict: Verdict) -> tuple[bytes, bytes | None]:
+        """The policy and the list of a verdict; raises `EvidenceError` where `keep_demands` has not seen them."""
+        try:
+            listed = None if verdict.log_list is None else self._log_lists[verdict.log_list.digest]
+            return self._policies[verdict.policy], listed
+        except KeyError as error:
+            raise EvidenceError(f"{self._path}: what was judged by was not kept before the verdict: {error}") from None
+
+    def _is_kept(self, identity: str) -> bool:
+        """True if a record of this id can be read."""
+        try:
+            return self._database.execute("SELECT 1 FROM record WHERE id = ?", (identity,)).fetchone() is not None
+        except sqlite3.Error:
+            return False
+
+    def records(
+        self,
+        limit: int = 100,
+        allowed: bool | None = None,
+        upstream: str | None = None,
+        since: datetime | None = None,
+    ) -> Sequence[Record]:
+        """The newest records first: all, or the allowed or refused ones, of one upstream, seen since a time.
+
+        Raises `EvidenceError`.
+        """
+        with self._reading():
+            rows = self._database.execute(
+                f"SELECT {_COLUMNS} FROM record"  # noqa: S608 - a constant
+                " WHERE (?1 IS NULL OR allowed = ?1) AND (?2 IS NULL OR upstream = ?2) AND last_seen >= ?3"
+                " ORDER BY last_seen DESC, id LIMIT ?4",
+                (allowed, upstream, iso(since) if since else "", limit),
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def find(self, prefix: str) -> str:
+        """The id that begins with `prefix`, at least 6 hex digits; raises `BadInput`, naming candidates."""
+        if not _PREFIX.match(prefix.lower()):
+            raise BadInput(f"{prefix!r} is no id of a record: expected its first 6 hex digits or more")
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT id FROM record WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 6", (prefix.lower(),)
+            ).fetchall()
+        if not rows:
+            raise BadInput(f"{self._path}: no record begins with {prefix}")
+        if len(rows) > 1:
+            shown = [row[0][: len(prefix) + 6] for row in rows[:5]] + ["…"] * (len(rows) > 5)
+            raise BadInput(f"{self._path}: several records begin with {prefix}: {', '.join(shown)}")
+        return str(rows[0][0])
+
+    def get(self, identity: str) -> Record:
+        """The record of an id; raises `EvidenceError`."""
+        with self._reading():
+            row = self._database.execute(
+                f"SELECT {_COLUMNS} FROM record WHERE id = ?",  # noqa: S608 - a constant
+                (identity,),
+            ).fetchone()
+        if row is None:
+            raise EvidenceError(f"{self._path}: no record {identity}")
+        return _record(row)
+
+    def chain(self, identity: str) -> tuple[bytes, ...]:
+        """The certificates of one record in DER, leaf first, as they were presented; raises `EvidenceError`."""
+        self.get(identity)
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT der FROM link LEFT JOIN certificate ON sha256 = certificate WHERE record = ? ORDER BY position",
+                (identity,),
+            ).fetchall()
+        if (None,) in rows:
+            raise EvidenceError(f"{self._path}: record {identity} lacks a certificate of its chain")
+        return tuple(der for (der,) in rows)
+
+    def export(self, identity: str) -> Exported:
+        """One record with all that it takes to judge again, as it was when last seen; raises `EvidenceError`."""
+        chain = self.chain(identity)
+        with self._reading():
+            row = self._database.execute(
+                "SELECT upstream, address, name, tls, staple, verdict, policies.octets, lists.octets FROM record"
+                " LEFT JOIN snapshot AS policies ON policies.sha256 = policy"
+                " LEFT JOIN snapshot AS lists ON lists.sha256 = log_list WHERE id = ?",
+                (identity,),
+            ).fetchone()
+            if row is None or row[6] is None:
+                raise EvidenceError(f"{self._path}: record {identity} lacks the policy that it was judged by")
+            upstream, address, name, tls, staple, verdict, policy, log_list = row
+            return Exported(
+                upstream=upstream,
+                presented=Presented(
+                    None if address is None else ip_address(address),
+                    name,
+                    chain,
+                    None if tls is None else msgspec.json.decode(tls, type=TlsFacts),
+                    staple,
+                ),
+                verdict=verdict,
+                at=datetime.fromisoformat(msgspec.json.decode(verdict)["at"]),
+                policy=policy,
+                log_list=log_list,
+            )
+
+    def events(self, limit: int = 100, upstream: str | None = None, since: datetime | None = None) -> Sequence[Event]:
+        """What changed of the upstreams, the newest first; raises `EvidenceError`."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT upstream, kind, before, after, at FROM event"
+                " WHERE (?1 IS NULL OR upstream = ?1) AND at >= ?2 ORDER BY number DESC LIMIT ?3",
+                (upstream, iso(since) if since else "", limit),
+            ).fetchall()
+            return [Event(row[0], EventKind(row[1]), *row[2:]) for row in rows]
+
+    def dropped(self) -> Sequence[Dropped]:
+        """How many refused records gave way to others of their kind, the newest day first; raises `EvidenceError`."""
+        with self._reading():
+            rows = self._database.execute("SELECT * FROM dropped ORDER BY day DESC, upstream, failed").fetchall()
+        return [Dropped(*row) for row in rows]
+
+    def prune(self, *, keep_octets: int | None = None, before: datetime | None = None, dry_run: bool = False) -> Pruned:
+        """Drop what was last seen before a time, then what goes beyond a size; the room goes back to the file system.
+
+        The newest record of each upstream, and the newest that was allowed, stay. A dry run only says what would go.
+        Raises `EvidenceError`.
+        """
+        with self._reading():
+            used = used_octets(self._database)
+            gone: list[bool] = []
+            with transaction(self._database, keep=not dry_run):
+                if before is not None:
+                    gone += drop_before(self._database, iso(before))
+                if keep_octets is not None:
+                    gone += make_room(self._database, keep_octets, "", for_refused=True)
+                left = used_octets(self._database)
+            # in one go: each step of the statement gives one page back
+            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+        return Pruned(allowed=sum(gone), refused=len(gone) - sum(gone), octets=used - left)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One use of the connection, its faults told as `EvidenceError`."""
+        with self._lock:
+            try:
+                yield
+            except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # a damaged file
+                raise EvidenceError(f"{self._path}: cannot be read: {error}") from None
+
+    def close(self) -> None:
+        """Close the file; records already kept stay."""
+        with self._lock:
+            self._database.close()
+
+
+def _remember(held: dict[str, bytes], digest: str, octets: bytes) -> None:
+    """Hold what was given last; the oldest goes."""
+    held.pop(digest, None)
+    held[digest] = octets
+    if len(held) > _MAXIMUM_DEMANDS:
+        del held[next(iter(held))]
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    return Record(row[0], row[1], bool(row[2]), *row[3:])
