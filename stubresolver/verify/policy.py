@@ -10,7 +10,7 @@ import enum
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,8 @@ from stubresolver.verify.verdict import Mode
 
 TlsVersion = Literal["TLSv1.2", "TLSv1.3"]
 _MICROSECOND = timedelta(microseconds=1)
+# Of a snapshot, which may come from anywhere: 31 years, so that no sum with a time of this age leaves the calendar.
+_Span = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 
 
 class Revocation(enum.StrEnum):
@@ -105,10 +107,10 @@ class _Issuers(_Table):
 class _Ct(_Table):
     minimum_scts: int
     minimum_scts_long: int
-    long_lifetime_us: int
+    long_lifetime_us: _Span
     minimum_operators: int
     minimum_current: int
-    future_tolerance_us: int
+    future_tolerance_us: _Span
     maximum_listed: int
 
 

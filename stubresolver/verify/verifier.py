@@ -1,8 +1,8 @@
 """The judgement: what a peer presented, held against a policy and a pinned log list, at a given time. PURE.
 
-`judge()` looks at everything and returns every finding, in the order path, issuer, TLS, CT: evidence and people want
-the whole picture, and one refused demand is as final as five. It reads no clock, no file and no network, so the same
-input gives the same verdict on any machine in any year.
+`judge()` looks at everything and returns every finding, in the order path, issuer, revocation, CT, TLS: evidence and
+people want the whole picture, and one refused demand is as final as five. It reads no clock, no file and no network, so
+the same input gives the same verdict on any machine in any year.
 """
 
 import base64
@@ -22,14 +22,15 @@ from stubresolver.ct import (
     embedded_list,
 )
 from stubresolver.verify.certificate import Certificate, UnreadableCertificate, printable, read_certificate
+from stubresolver.verify.handshake import judge_handshake
 from stubresolver.verify.path import PathVerifier
-from stubresolver.verify.policy import Policy
+from stubresolver.verify.policy import Policy, Revocation
 from stubresolver.verify.presented import Presented
+from stubresolver.verify.revocation import judge_staple
 from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
 
 MAXIMUM_CHAIN = 10  # certificates; real chains have 2 to 4
 MAXIMUM_OCTETS = 100 * 1024  # of a chain; OpenSSL's SSL_MAX_CERT_LIST_DEFAULT: no handshake delivers more
-_TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")  # in rising order; anything else is below
 _STALE_NOTE = 45  # days; two thirds of Chrome's 70 (ct_policy.md), early enough to act
 
 
@@ -64,11 +65,14 @@ class Verifier:
             findings += found.findings
             if self.policy.issuers is not None:
                 findings += self.policy.issuers.judge(path, chain)
+            if self.policy.pins is not None:
+                findings.append(self.policy.pins.judge(path, chain))
+            findings.append(judge_staple(presented, leaf, path, self.policy.revocation, now))
             if self.policy.ct is not None and self.log_list is not None:
                 issuer = path[min(1, len(path) - 1)] if path else self._paths.issuer_of(leaf, intermediates)
                 checked, found_ct = _judge_ct(leaf, issuer, self.policy.ct, self.log_list, now)
                 findings += found_ct
-        findings += self._judge_tls(presented)
+        findings += judge_handshake(presented.tls, self.policy)
         return Verdict(
             at=now,
             findings=tuple(findings),
@@ -94,26 +98,15 @@ class Verifier:
                 rules.add(Rule.ISSUER_ALLOWED)
         if self.policy.ct is not None:
             rules |= {Rule.CT_SCT_LIST, Rule.CT_SCTS, Rule.CT_OPERATORS, Rule.CT_CURRENT}
+        if self.policy.pins is not None and not self.policy.pins.report_only:
+            rules.add(Rule.ISSUER_PINS)
+        if self.policy.revocation is Revocation.REQUIRE_STAPLE:
+            rules.add(Rule.REVOCATION_STAPLE)
         if presented.tls is not None:
             rules |= {Rule.TLS_VERSION, Rule.PATH_SECOND_LOCK}
+            if self.policy.require_post_quantum:
+                rules.add(Rule.TLS_GROUP)
         return frozenset(rules)
-
-    def _judge_tls(self, presented: Presented) -> Iterable[Finding]:
-        """The handshake's own facts; a chain from a file has none."""
-        if presented.tls is None:
-            yield Finding(Rule.TLS_VERSION, Outcome.NOTE, "", "not judged: no handshake, the chain is from a file")
-            return
-        version, wanted = presented.tls.version, self.policy.minimum_tls
-        good = version in _TLS_VERSIONS and _TLS_VERSIONS.index(version) >= _TLS_VERSIONS.index(wanted)
-        outcome = Outcome.PASS if good else Outcome.FAIL
-        yield Finding(Rule.TLS_VERSION, outcome, version, f"{version}, wanted at least {wanted}")
-        error = presented.tls.openssl_error
-        yield Finding(
-            Rule.PATH_SECOND_LOCK,
-            Outcome.PASS if error is None else Outcome.FAIL,
-            "OpenSSL",
-            "agrees" if error is None else printable(error),
-        )
 
 
 def _read_chain(chain: Sequence[bytes]) -> list[Certificate]:

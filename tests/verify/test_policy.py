@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stubresolver.ct import CTPolicy
 from stubresolver.ct.der import subject_public_key_info
 from stubresolver.errors import ConfigError
-from stubresolver.verify import Denied, IssuerPolicy, Policy, read_policy
+from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, read_policy
 
 SHIPPED = (resources.files("stubresolver") / "data/policy.toml").read_bytes()
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,10 +216,32 @@ def test_the_digest_changes_with_every_demand():
         {"ct": CTPolicy(maximum_listed=5)},
         {"minimum_tls": "TLSv1.2"},
         {"address_required": False},
+        {"mode": Mode.REPORT},
+        {"pins": PinPolicy({key: "x", other: "y"})},
+        {"pins": PinPolicy({key: "x", other: "y"}, report_only=True)},
+        {"pins": PinPolicy({key: "x", bytes(31) + b"\2": "y"})},
+        {"require_post_quantum": True},
+        {"revocation": Revocation.OFF},
+        {"revocation": Revocation.REQUIRE_STAPLE},
     ]
     assert len({Policy(**base | change).digest for change in changes}) == len(changes)
     reordered = IssuerPolicy({other: "y", key: "x"}, denied[::-1])
     assert Policy(**base).digest == Policy(**base | {"anchors": (b"b", b"a"), "issuers": reordered}).digest
+
+
+def test_the_digest_does_not_change_with_a_name_or_a_reason():
+    """They are for people; the snapshot holds them."""
+    key, other = bytes(32), bytes(31) + b"\1"
+    one, two = (
+        Policy(
+            (b"a",),
+            IssuerPolicy({key: name}, (Denied(name, spki_sha256=other),)),
+            pins=PinPolicy({key: name, other: "y"}),
+        )
+        for name in ("x", "y")
+    )
+    assert one.digest == two.digest
+    assert one.snapshot() != two.snapshot()
 
 
 def _quote(text):

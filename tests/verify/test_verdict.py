@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from stubresolver.ct import SctStatus
 from stubresolver.errors import PolicyRefused
-from stubresolver.verify import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
+from stubresolver.verify import Finding, JudgedSct, LogListFacts, Mode, Outcome, PathCertificate, Rule, Verdict
 
 FINDINGS = st.lists(st.tuples(st.sampled_from(Rule), st.sampled_from(Outcome)), max_size=12)
 DEMANDED = st.frozensets(st.sampled_from(Rule))
 
 
-def verdict(findings=(), demanded=(), scts=(), path=(), log_list=None):
+def verdict(findings=(), demanded=(), scts=(), path=(), log_list=None, mode=Mode.ENFORCE):
     made = tuple(Finding(rule, outcome, "subject", f"detail of {rule}") for rule, outcome in findings)
     at = datetime(2026, 11, 2, 12, tzinfo=UTC)
-    return Verdict(at, made, tuple(scts), tuple(path), frozenset(demanded), "digest", log_list)
+    return Verdict(at, made, tuple(scts), tuple(path), frozenset(demanded), "digest", log_list, mode)
 
 
 @given(FINDINGS, DEMANDED)
@@ -44,6 +44,20 @@ def test_require_raises_exactly_where_it_is_not_allowed(findings, demanded):
     assert caught.value.verdict is judged
     assert caught.value.summary == judged.summary
     assert any(rule.value in judged.summary for rule in Rule) or not demanded
+
+
+@given(FINDINGS, DEMANDED)
+def test_report_mode_judges_alike_and_connects_loudly(findings, demanded):
+    """The same findings, the same `allowed`; only what it does with a refusal differs, and the line says so."""
+    enforced, reported = (verdict(findings, demanded, mode=mode) for mode in Mode)
+    assert reported.allowed is enforced.allowed is enforced.connects
+    assert reported.connects
+    reported.require()
+    if enforced.allowed:
+        assert reported.summary == enforced.summary
+    else:
+        assert reported.summary == f"REPORT ONLY, would be refused: {enforced.summary}"
+    assert reported.to_jsonable() == enforced.to_jsonable() | {"mode": "report"}
 
 
 @pytest.mark.parametrize("demanded", [(), (Rule.PATH_VALID,), tuple(Rule)])
@@ -132,6 +146,7 @@ def test_the_codes_of_the_rules_are_stable():
     """Policy files, logs, evidence and documentation use them: a changed code is a broken promise."""
     assert [rule.value for rule in Rule] == [
         "path.valid", "path.second-lock", "path.address", "path.name", "issuer.allowed", "issuer.denied",
-        "issuer.pins", "revocation.staple", "tls.version", "tls.group", "ct.sct-list", "ct.scts", "ct.operators", "ct.current", "ct.list-age",
+        "issuer.pins", "revocation.staple", "tls.version", "tls.group",
+        "ct.sct-list", "ct.scts", "ct.operators", "ct.current", "ct.list-age",
     ]  # fmt: skip
     assert [outcome.value for outcome in Outcome] == ["PASS", "FAIL", "NOTE"]
