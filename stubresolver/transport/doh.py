@@ -46,7 +46,6 @@ class _Exchange:
 
     caller_id: bytes
     unsent: bytes = b""  # of the query, while the peer's flow-control window is shut
-    responded: bool = False  # a header section with status 200 and the right content type has come
     body: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -173,20 +172,19 @@ class DohProtocol:
             self._receive_reset(event.stream_id or 0, event.error_code, events)
 
     def _receive_response(self, stream: int, headers: dict[bytes, bytes], events: list[Event]) -> None:
-        exchange = self._exchanges.get(stream)
-        if exchange is None:
+        if stream not in self._exchanges:
             return
         status = headers.get(b":status", b"")
         kind = headers.get(b"content-type", b"")
         if status != b"200":
             # RFC 8484 s4.2.1: a status outside 2xx brings no DNS answer; 5xx and two others promise none was tried.
             retry = status.startswith(b"5") or status in _ELSEWHERE
-            self._fail(stream, f"HTTP status {status.decode('ascii', 'backslashreplace')}", events, retry=retry)
+            # RFC 9110 s15: "a three-digit integer code"; anything else is shown so that it cannot steer a terminal
+            shown = status.decode() if status.isdigit() else repr(status[:20])
+            self._fail(stream, f"HTTP status {shown}", events, retry=retry)
         elif kind.partition(b";")[0].strip().lower() != b"application/dns-message":
             shown = kind[:60].decode("ascii", "backslashreplace")
             self._fail(stream, f"got content type {shown!r}, expected application/dns-message", events)
-        else:
-            exchange.responded = True
 
     def _receive_body(self, stream: int, data: bytes, events: list[Event]) -> None:
         exchange = self._exchanges.get(stream)

@@ -124,6 +124,14 @@ def test_other_status_is_a_failure(pair, status, retry):
     assert pair.client.room == MAX_STREAMS
 
 
+def test_status_that_is_none_is_shown_harmlessly(pair):
+    """The reason reaches a terminal by way of `dig` and the log: no control characters, and a bounded length."""
+    token = pair.client.send_query(message(1))
+    pair.exchange()
+    pair.answer(token, message(0), [(b":status", b"\x1b[2J" + b"x" * 100), (b"content-type", DNS)])
+    assert pair.exchange() == [Failed(token, "HTTP status b'\\x1b[2Jxxxxxxxxxxxxxxxx'", retry=False)]
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "reason"),
     [
