@@ -52,7 +52,8 @@ async def main():
 trio.run(main)
 """
 
-# What the service does under MemoryDenyWriteExecute=: TLS by OpenSSL, its own verification included, up to ClientHello.
+# What the service does under MemoryDenyWriteExecute=: TLS by OpenSSL, its own verification included, up to ClientHello,
+# and many datagrams with one call of libc.
 # prctl(PR_SET_MDWE = 65, PR_MDWE_REFUSE_EXEC_GAIN = 1) of Linux 6.3 refuses what the unit's filter refuses.
 CONFINED = """
 import ctypes, sys
@@ -61,6 +62,16 @@ if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
 from datetime import UTC, datetime
 from stubresolver.transport.tls import TLSContext
 assert TLSContext([]).client(None, [b"dot"], datetime.now(UTC)).data_to_send()
+import socket
+from stubresolver.serve.batch import DatagramBatch
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("127.0.0.1", 0))
+    sock.connect(sock.getsockname())
+    sock.send(b"query")
+    batch = DatagramBatch(sock)
+    assert batch.receive() == [b"query"]
+    assert batch.send([b"answer"]) == 0
+    assert sock.recv(100) == b"answer"
 """
 
 
@@ -168,7 +179,7 @@ def test_units_are_well_formed(tmp_path):
     assert (done.returncode, [line for line in done.stderr.splitlines() if "stubresolver" in line]) == (0, [])
 
 
-def test_tls_works_under_memory_deny_write_execute():
+def test_libraries_work_under_memory_deny_write_execute():
     """What the unit forbids, the service does not need: no library makes code at run time."""
     done = subprocess.run([sys.executable, "-c", CONFINED], capture_output=True, text=True, check=False)
     if done.returncode == 77:

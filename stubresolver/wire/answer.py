@@ -108,7 +108,7 @@ class Answer:
         if age != self._age:
             self._grow(age)
         wire = query.wire
-        reply = wire[:2] + self._head + wire[12 : query.end] + self._tail
+        reply = b"".join((wire[:2], self._head, wire[12 : query.end], self._tail))
         if len(reply) > query.size:
             # RFC 2181 s9 lets a client ignore what a reply with TC holds, so it holds nothing.
             return short_reply(query, self.rcode, truncated=True)

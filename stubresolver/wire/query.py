@@ -38,11 +38,18 @@ from stubresolver.wire.opt import OPT_OCTETS, OPT_START, UDP_PAYLOAD, extended_e
 KEY_EDNS: Final = 0x02
 KEY_DO: Final = 0x80
 
+# The keys of remembered queries, by the octets after the id: what a strict walk found in them stays true. Octet strings
+# only, which the garbage collector does not look at; bounded in number and size, to 2.5 MiB at most; when full, it
+# starts anew. A person's programs ask about 1,000 names a day.
+_keys: Final[dict[bytes, bytes]] = {}
+_REMEMBERED: Final = 2048
+_REMEMBERED_OCTETS: Final = 512
+
 _PLAIN = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1, ANCOUNT 0, NSCOUNT 0, ARCOUNT 0
 _WITH_OPT = b"\0\1\0\0\0\0\0\1"
 _NOT_A_QUERY = QR | OPCODE
 _CLASS_IN = b"\0\1"
-_OPT_FIELDS = struct.Struct(">3xHxBHH")  # payload, version, flags, RDLENGTH
+_OPT_FIELDS = struct.Struct(">6xBHH")  # version, flags, RDLENGTH
 _RECORD_FIELDS = struct.Struct(">H6xH")  # TYPE, RDLENGTH
 _OCTET = tuple(bytes((value,)) for value in range(256))
 
@@ -55,42 +62,33 @@ class Query:
     has an OPT record, `size` is how many octets the reply may have.
     """
 
-    __slots__ = ("end", "has_edns", "key", "size", "wire")
+    __slots__ = ("_is_remembered", "end", "has_edns", "key", "size", "wire")
 
     def __init__(self, wire: bytes, *, tcp: bool = False) -> None:
-        counts = wire[4:12]
-        if (counts != _PLAIN and counts != _WITH_OPT) or wire[2] & _NOT_A_QUERY:  # noqa: PLR1714 - quicker than a set
-            raise _header_problem(wire)
-        position = 12
-        try:
-            while length := wire[position]:
-                if length > 63:
-                    raise MalformedQuery(f"a label in the question starts with {length:#x}, expected 1 to 63", FORMERR)
-                position += length + 1
-            # A type of 128 and above with a high octet of zero is a meta-type (RFC 6895 s3.1); so is OPT.
-            kind = wire[position + 2]
-            if (kind >= 128 or kind == OPT) and kind != ANY and not wire[position + 1]:
-                raise MalformedQuery(f"the meta-type {kind} is not served here", NOTIMP)
-        except IndexError:
-            raise MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR) from None
-        end = position + 5
-        if position > 12 + 254 or wire[position + 3 : end] != _CLASS_IN:
-            raise _question_problem(wire, position)
-        bits = wire[2] & RD | wire[3] & (AD | CD)
-        if counts == _WITH_OPT:
-            size, flags = _read_opt(wire, end)
-            bits |= flags
-            self.has_edns = True
-        else:
-            if len(wire) != end:
-                raise MalformedQuery(f"{len(wire) - end} octets follow the question, expected none", FORMERR)
-            size = 512  # RFC 1035 s4.2.1
-            self.has_edns = False
         self.wire = wire
-        self.end = end
-        # Only the name is lowered: in the type, 0x41 is HTTPS and 0x61 is not.
-        self.key = wire[12 : position + 1].lower() + wire[position + 1 : end] + _OCTET[bits]
-        self.size = 65535 if tcp else size
+        key = _keys.get(wire[2:])
+        self._is_remembered = key is not None
+        if key is None:
+            key = _walk(wire)
+        self.key = key
+        self.end = end = len(key) + 11  # the header has 12 octets, the key one more than the question
+        self.has_edns = key[-1] & KEY_EDNS != 0
+        if tcp:
+            self.size = 65535
+        elif self.has_edns:
+            # RFC 6891 s6.2.3: "Values lower than 512 MUST be treated as equal to 512."
+            payload = wire[end + 3] << 8 | wire[end + 4]
+            self.size = UDP_PAYLOAD if payload >= UDP_PAYLOAD else max(payload, 512)
+        else:
+            self.size = 512  # RFC 1035 s4.2.1
+
+    def remember(self) -> None:
+        """Spare the next query of the same octets the walk; worth it for those whose answers are at hand."""
+        if self._is_remembered or len(self.wire) > _REMEMBERED_OCTETS:
+            return
+        if len(_keys) >= _REMEMBERED:
+            _keys.clear()
+        _keys[self.wire[2:]] = self.key
 
 
 def malformed_reply(datagram: bytes, error: MalformedQuery) -> bytes | None:
@@ -111,11 +109,40 @@ def malformed_reply(datagram: bytes, error: MalformedQuery) -> bytes | None:
     return datagram[:2] + flags + counts + datagram[12:end] + opt
 
 
-def _read_opt(wire: bytes, end: int) -> tuple[int, int]:
-    """The OPT record that fills the rest of the message: the size for the reply, and the key's bits for EDNS and DO."""
+def _walk(wire: bytes) -> bytes:
+    """Prove that the octets are a query; its key."""
+    counts = wire[4:12]
+    if (counts != _PLAIN and counts != _WITH_OPT) or wire[2] & _NOT_A_QUERY:  # noqa: PLR1714 - quicker than a set
+        raise _header_problem(wire)
+    position = 12
+    try:
+        while length := wire[position]:
+            if length > 63:
+                raise MalformedQuery(f"a label in the question starts with {length:#x}, expected 1 to 63", FORMERR)
+            position += length + 1
+        # A type of 128 and above with a high octet of zero is a meta-type (RFC 6895 s3.1); so is OPT.
+        kind = wire[position + 2]
+        if (kind >= 128 or kind == OPT) and kind != ANY and not wire[position + 1]:
+            raise MalformedQuery(f"the meta-type {kind} is not served here", NOTIMP)
+    except IndexError:
+        raise MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR) from None
+    end = position + 5
+    if position > 12 + 254 or wire[position + 3 : end] != _CLASS_IN:
+        raise _question_problem(wire, position)
+    bits = wire[2] & RD | wire[3] & (AD | CD)
+    if counts == _WITH_OPT:
+        bits |= _read_opt(wire, end)
+    elif len(wire) != end:
+        raise MalformedQuery(f"{len(wire) - end} octets follow the question, expected none", FORMERR)
+    # Only the name is lowered: in the type, 0x41 is HTTPS and 0x61 is not.
+    return wire[12 : position + 1].lower() + wire[position + 1 : end] + _OCTET[bits]
+
+
+def _read_opt(wire: bytes, end: int) -> int:
+    """The OPT record that fills the rest of the message: the key's bits for EDNS and DO."""
     if wire[end : end + 3] != OPT_START or len(wire) < end + OPT_OCTETS:
         raise _additional_problem(wire, end)
-    payload, version, flags, length = _OPT_FIELDS.unpack_from(wire, end)
+    version, flags, length = _OPT_FIELDS.unpack_from(wire, end)
     # RFC 6891 s6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond with
     # RCODE=BADVERS."
     if version:
@@ -125,9 +152,7 @@ def _read_opt(wire: bytes, end: int) -> tuple[int, int]:
         raise MalformedQuery(f"{len(wire) - start} octets follow the OPT header, expected {length}", FORMERR)
     if length and extended_errors(wire, start, len(wire)) is None:
         raise MalformedQuery("the options do not fill the OPT record", FORMERR)
-    # RFC 6891 s6.2.3: "Values lower than 512 MUST be treated as equal to 512."
-    size = UDP_PAYLOAD if payload >= UDP_PAYLOAD else max(payload, 512)
-    return size, KEY_EDNS | KEY_DO if flags & 0x8000 else KEY_EDNS
+    return KEY_EDNS | KEY_DO if flags & 0x8000 else KEY_EDNS
 
 
 def _header_problem(wire: bytes) -> MalformedQuery:

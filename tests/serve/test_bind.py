@@ -92,9 +92,10 @@ def test_parse_reads_back_what_is_printed(address, port):
     try:
         read = parse_listen_address(str(listen))
     except BadInput:
-        assert address.is_multicast or address.is_link_local or address == IPv4Address("255.255.255.255")
+        meant = getattr(address, "ipv4_mapped", None) or address
+        assert meant.is_multicast or meant.is_link_local or meant == IPv4Address("255.255.255.255")
         return
-    assert read == listen or address.ipv4_mapped == read.address
+    assert read == listen or getattr(address, "ipv4_mapped", None) == read.address
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Parsing what a client sent, with dnspython as oracle, and the replies to what is no query."""
 
 import struct
+import tracemalloc
 
 import dns.edns
 import dns.flags
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stubresolver.errors import MalformedQuery
+from stubresolver.wire import query as module
 from stubresolver.wire.codes import BADVERS, FORMERR, NOTIMP
 from stubresolver.wire.query import KEY_DO, KEY_EDNS, Query, malformed_reply
 
@@ -224,3 +226,67 @@ def test_mutated(wire, changes, cut, more):
     for at, value in changes:
         octets[at % len(octets)] = value
     check_any(bytes(octets[: max(0, len(octets) - cut)] if cut < 30 else octets) + more)
+
+
+def facts(octets, *, tcp=False):
+    """What a query says, or why it is none; remembered if it is one."""
+    try:
+        query = Query(octets, tcp=tcp)
+    except MalformedQuery as error:
+        return str(error), error.rcode
+    assert query.wire == octets
+    query.remember()
+    return query.end, query.key, query.has_edns, query.size
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.binary(max_size=40) | st.sampled_from([PLAIN, EDNS, EDNS.replace(b"www", b"WwW")]),
+    st.tuples(st.integers(0, 60), st.integers(0, 255)),
+    st.binary(min_size=2, max_size=2),
+)
+def test_what_is_remembered_is_what_was_read(octets, change, identifier):
+    """The same octets under another id say the same as at the first time, and the same over TCP but for the size."""
+    octets = bytearray(octets)
+    if change[0] < len(octets):
+        octets[change[0]] = change[1]
+    module._keys.clear()
+    first = facts(bytes(octets))
+    assert len(module._keys) == (len(first) == 4)
+    again = (identifier + octets[2:])[: len(octets)]
+    assert facts(bytes(again)) == first
+    over_tcp = facts(bytes(again), tcp=True)
+    assert over_tcp[:3] == first[:3]
+    assert over_tcp[3:] == ((65535,) if len(first) == 4 else ())
+    assert facts(bytes(octets)) == first
+    assert len(module._keys) == (len(first) == 4)
+
+
+def test_what_is_remembered_is_bounded():
+    """Whatever is asked, what is remembered of it takes 2.5 MiB at most, and a large query takes nothing."""
+    module._keys.clear()
+    tracemalloc.start()
+    try:
+        most = 0
+        for number in range(module._REMEMBERED + 500):
+            name = (b"\x3f" + b"%063d" % number) * 3 + b"\x3d" + b"x" * 61 + b"\0"
+            for octets in (512, 513):
+                padding = octets - 12 - len(name) - 4 - len(OPT) - 4
+                opt = OPT[:-2] + struct.pack(">HHH", padding + 4, 12, padding) + bytes(padding)
+                wire = message(question(name) + opt, counts=(1, 0, 0, 1))
+                assert len(wire) == octets
+                Query(wire).remember()
+                most = max(most, len(module._keys))
+        assert tracemalloc.get_traced_memory()[1] < 5 << 19
+    finally:
+        tracemalloc.stop()
+    assert most == module._REMEMBERED
+    assert max(map(len, module._keys)) == module._REMEMBERED_OCTETS - 2
+    module._keys.clear()
+
+
+def test_what_was_only_asked_is_not_remembered():
+    """A query that nobody calls worth it takes no room."""
+    module._keys.clear()
+    Query(PLAIN)
+    assert module._keys == {}
