@@ -114,13 +114,16 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
     )
     if len(set(upstreams)) < len(upstreams):
         raise ConfigError(name, "upstreams", "the same upstream stands there twice")
+    addresses = tuple(
+        _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
+        for index, text in enumerate(document.listen.addresses)
+    )
+    if len(set(addresses)) < len(addresses):
+        raise ConfigError(name, "listen.addresses", "the same address stands there twice")
     return Settings(
         source=name,
         upstreams=upstreams,
-        addresses=tuple(
-            _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
-            for index, text in enumerate(document.listen.addresses)
-        ),
+        addresses=addresses,
         listen=document.listen,
         upstream=document.upstream,
         resolver=document.resolver,
@@ -164,6 +167,8 @@ def read_file(path: Path, key: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(str(path), key, f"cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the path
+        raise ConfigError(repr(str(path)), key, f"cannot be read: {error}") from None
 
 
 def read_shipped(name: str) -> bytes:

@@ -61,6 +61,7 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ('upstreams = ["udp://1.1.1.1"]', "upstreams[0]", "'udp'"),
         ('upstreams = ["tls://1.1.1.1", "tls://1.1.1.1:853"]', "upstreams", "twice"),
         ("upstreams = 3", "upstreams", "array"),
+        ('[listen]\naddresses = ["[::1]:53", "::1"]', "listen.addresses", "twice"),
         ("[listen]\naddresses = []", "listen.addresses", "length >= 1"),
         ('[listen]\naddresses = ["localhost:53"]', "listen.addresses[0]", "not an IP address"),
         ("[listen]\ntcp_clients = 0", "listen.tcp_clients", ">= 1"),
@@ -94,6 +95,9 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A file that was named and is not there is an error, never the default."""
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_settings(tmp_path / "absent.toml")
+    settings = parse_settings(b'[trust]\npolicy = "a\\u0000b"', "mine.toml", tmp_path)
+    with pytest.raises(ConfigError, match=r"a\\x00b': trust.policy: cannot be read: embedded null byte"):
+        load_policy(settings.policy_file)
 
 
 def test_shipped_trust_loads() -> None:

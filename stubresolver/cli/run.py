@@ -60,7 +60,7 @@ def command(
     settings = load_settings(config_file)
     settings = replace(
         settings,
-        addresses=tuple(parse_listen_address(text) for text in listen) or settings.addresses,
+        addresses=tuple(dict.fromkeys(map(parse_listen_address, listen))) or settings.addresses,
         policy_file=policy_file or settings.policy_file,
         log_list_file=log_list_file or settings.log_list_file,
     )
