@@ -5,7 +5,7 @@
     https://1.1.1.1/dns-query#cloudflare-dns.com         DoH, RFC 8484, port 443
 
 The host is an IP address because no bootstrap resolver exists; the fragment is the optional authentication name
-(RFC 8310 s1), which is then demanded of the certificate beside the address.
+(RFC 8310 s2), which is then demanded of the certificate beside the address.
 """
 
 import enum

@@ -27,7 +27,7 @@ class Presented:
     """
 
     address: IPv4Address | IPv6Address | None  # the dialled IP address; None only in judgements of a name alone
-    name: str | None  # the authentication name (RFC 8310 s1), if one was configured
+    name: str | None  # the authentication name (RFC 8310 s2), if one was configured
     chain: tuple[bytes, ...]  # certificates in DER, leaf first, as the peer sent them
     tls: TlsFacts | None = None
     staple: bytes | None = None  # the stapled OCSP response in DER (RFC 6066 s8), as the handshake showed it
