@@ -1,0 +1,72 @@
+"""Write the known judgements of the self-test (stubresolver/selftest.py), from a lab world at a fixed time.
+
+    python tools/make_selftest.py            # writes stubresolver/data/selftest_*.json
+    python tools/make_selftest.py --check    # writes nothing; exit 1 if the files do not judge as they must
+
+The lab's keys are made anew each time, so the files differ from run to run; what they must judge to does not. Write
+them anew when the form of an exported judgement or of a policy's snapshot changes.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from stubresolver.ct import LogList
+from stubresolver.errors import SelfTestFailed
+from stubresolver.exported import Exported, encode_verdict
+from stubresolver.lab.world import NAME, World
+from stubresolver.selftest import run_selftest
+from stubresolver.verify import Presented, TlsFacts, Verifier
+
+AT = datetime(2026, 11, 2, 12, tzinfo=UTC)
+UPSTREAM = "tls://127.0.0.1#dns.lab"
+TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519MLKEM768", "dot", openssl_error=None)
+DATA = Path(__file__).resolve().parent.parent / "stubresolver" / "data"
+
+
+def main() -> int:
+    """Write or check; the exit status is 1 where the files do not judge as they must."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the files do not judge as they must"
+    )
+    parser.add_argument("--folder", type=Path, default=DATA, help="where the files are; default: the package's data")
+    arguments = parser.parse_args()
+    if not arguments.check:
+        for name, exported in make().items():
+            (arguments.folder / name).write_bytes(exported.write())
+            print(f"{name}: {len(exported.write())} octets")
+    try:
+        run_selftest(arguments.folder)
+    except SelfTestFailed as error:
+        print(error)
+        return 1
+    print("the files judge as they must")
+    return 0
+
+
+def make() -> dict[str, Exported]:
+    """Each case of the self-test, judged in one world."""
+    world = World(AT)
+    good = Presented(ip_address("127.0.0.1"), NAME, world.issue().chain, TLS)
+    shown = {
+        "selftest_good.json": good,
+        "selftest_no_scts.json": replace(good, chain=world.issue(()).chain),
+        "selftest_issuer.json": replace(good, chain=world.issue(authority=world.finish).chain),
+        "selftest_address.json": replace(good, address=ip_address("192.0.2.1")),
+    }
+    log_list = LogList.parse(world.log_list_json)
+    verifier = Verifier(world.policy, log_list)
+    exported = {}
+    for name, presented in shown.items():
+        verdict = verifier.judge(presented, AT)
+        octets = encode_verdict(verdict)
+        exported[name] = Exported(UPSTREAM, presented, octets, AT, world.policy.snapshot(), log_list.octets)
+    return exported
+
+
+if __name__ == "__main__":
+    sys.exit(main())
