@@ -52,16 +52,34 @@ async def main():
 trio.run(main)
 """
 
-# What the service does under MemoryDenyWriteExecute=: TLS by OpenSSL, its own verification included, up to ClientHello,
-# and many datagrams with one call of libc.
+# What the service does under MemoryDenyWriteExecute=: TLS by OpenSSL, its own verification and the reading of a staple
+# included, and many datagrams with one call of libc.
 # prctl(PR_SET_MDWE = 65, PR_MDWE_REFUSE_EXEC_GAIN = 1) of Linux 6.3 refuses what the unit's filter refuses.
 CONFINED = """
 import ctypes, sys
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
     sys.exit(77)
 from datetime import UTC, datetime
+from OpenSSL import SSL
+from cryptography import x509
+from stubresolver.lab.world import World
 from stubresolver.transport.tls import TLSContext
-assert TLSContext([]).client(None, [b"dot"], datetime.now(UTC)).data_to_send()
+world = World(datetime.now(UTC))
+credential = world.issue()
+context = SSL.Context(SSL.TLS_SERVER_METHOD)
+context.use_privatekey(credential.key)
+context.use_certificate(x509.load_der_x509_certificate(credential.chain[0]))
+context.add_extra_chain_cert(x509.load_der_x509_certificate(credential.chain[1]))
+server = SSL.Connection(context, None)
+client = TLSContext([world.lab.anchor]).client("dns.lab", [b"dot"], world.now)
+server.set_accept_state()
+server.bio_write(client.data_to_send())
+try:
+    server.do_handshake()
+except SSL.WantReadError:
+    pass
+[complete] = client.receive_data(server.bio_read(1 << 20))
+assert (complete.openssl_error, complete.staple, len(complete.chain)) == (None, None, 2)
 import socket
 from stubresolver.serve.batch import DatagramBatch
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

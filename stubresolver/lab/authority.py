@@ -32,6 +32,7 @@ class Credential:
 
     key: ec.EllipticCurvePrivateKey
     chain: tuple[bytes, ...]  # DER, leaf first, without the root
+    staple: bytes | None = None  # the OCSP response that it staples, DER
 
     @property
     def leaf(self) -> x509.Certificate:

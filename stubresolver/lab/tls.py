@@ -3,7 +3,7 @@
 It presents a credential, whatever that credential is worth, and never asks for one. Written beside the client machine
 of `transport` and not with its code, so that the two are judged by each other.
 
-RFC 8446 (TLS 1.3), RFC 7301 (ALPN).
+RFC 8446 (TLS 1.3), RFC 7301 (ALPN), RFC 6066 s8 (a stapled OCSP response).
 """
 
 from cryptography import x509
@@ -33,6 +33,8 @@ def server_context(credential: Credential, alpn: bytes, *, maximum: int = SSL.TL
     context.set_alpn_select_callback(
         lambda _connection, offered: alpn if alpn in offered else SSL.NO_OVERLAPPING_PROTOCOLS
     )
+    # RFC 6066 s8: only a client that asks for a staple gets one; empty octets mean that there is none.
+    context.set_ocsp_server_callback(lambda _connection, _data: credential.staple or b"")
     return context
 
 

@@ -3,9 +3,18 @@
 from stubresolver.transport.doh import DohProtocol
 from stubresolver.transport.dot import DotProtocol
 from stubresolver.transport.protocol import Answered, Draining, Ended, Event, Failed, QueryProtocol, Token
-from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
+from stubresolver.transport.tls import (
+    READS_STAPLES,
+    Closed,
+    DataReceived,
+    HandshakeComplete,
+    TLSClient,
+    TLSContext,
+    TlsEvent,
+)
 
 __all__ = [
+    "READS_STAPLES",
     "Answered",
     "Closed",
     "DataReceived",

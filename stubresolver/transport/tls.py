@@ -5,7 +5,8 @@ reports what was shown; it does not know who may be trusted, and no certificate 
 validation runs with the given anchors at the given time as a second lock, on the chain that the handshake showed; what
 it finds wrong is *reported* in `HandshakeComplete.openssl_error`, so that the whole chain can be judged and kept as
 evidence. It runs after the handshake and not in a verify callback, because cffi makes a Python callback of writable and
-executable memory, which the service's sandbox forbids (MemoryDenyWriteExecute=).
+executable memory, which the service's sandbox forbids (MemoryDenyWriteExecute=). For the same reason a stapled OCSP
+response is asked for and read afterwards, and not taken by pyOpenSSL's callback. What it says is for others to judge.
 
 What it may not do: resume a session (a resumed session shows no certificate, RFC 8446 s2.2), send early data, compress,
 renegotiate, read the system's trust store, send plaintext before the handshake is complete, or raise because of
@@ -16,6 +17,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from OpenSSL import SSL, crypto
 
@@ -33,6 +35,12 @@ HANDSHAKE_LIMIT = 256 * 1024
 _READ = 16 * 1024  # RFC 8446 s5.1: "The length MUST NOT exceed 2^14 bytes"; SSL_read gives one record at a time
 _WRITE = 256 * 1024
 
+# pyOpenSSL hands a staple to a callback and to nothing else. The binding beneath it, which cryptography ships, has
+# OpenSSL's accessor; these names are private and may go. Then no staple is read, which whoever starts the program says.
+_FFI: Any = getattr(SSL, "_ffi", None)
+_GET_STAPLE: Any = getattr(getattr(SSL, "_lib", None), "SSL_get_tlsext_status_ocsp_resp", None)
+READS_STAPLES = _FFI is not None and _GET_STAPLE is not None
+
 
 @dataclass(frozen=True, slots=True)
 class HandshakeComplete:
@@ -44,6 +52,7 @@ class HandshakeComplete:
     group: str | None  # "X25519MLKEM768"; None where OpenSSL cannot tell
     alpn: str | None  # "h2"; None where none was negotiated
     openssl_error: str | None  # the first thing that OpenSSL's path validation found wrong; None if nothing
+    staple: bytes | None = None  # the stapled OCSP response as OpenSSL read it, DER; None where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,19 @@ class TLSContext:
         """One connection's machine, validating paths at `now` (an aware time); its ClientHello is ready to be sent."""
         connection = SSL.Connection(self._context, None)
         connection.set_alpn_protos(alpn)
+        connection.request_ocsp()  # RFC 6066 s8, RFC 8446 s4.4.2.1
         # RFC 6066 s3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
         if server_name is not None and not _is_address(server_name):
             connection.set_tlsext_host_name(server_name.encode("ascii"))
         return TLSClient(connection, self._store(now))
+
+    def path_error(self, chain: Sequence[bytes], now: datetime) -> str | None:
+        """What OpenSSL finds wrong with a chain that was shown before, by these anchors at `now`; None if nothing."""
+        try:
+            certificates = [crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain]
+        except crypto.Error as error:
+            return _text(error)
+        return _path_error(self._store(now), certificates)
 
     def _store(self, now: datetime) -> crypto.X509Store:
         """The anchors at `now`. A new store each time: one that has a verification time keeps its first."""
@@ -184,6 +202,7 @@ class TLSClient:
             group=connection.get_group_name(),
             alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace") or None,
             openssl_error=_path_error(self._store, certificates),
+            staple=_staple(connection),
         )
 
     def _end(self, events: list[TlsEvent], reason: str) -> list[TlsEvent]:
@@ -203,6 +222,16 @@ def _path_error(store: crypto.X509Store, chain: Sequence[crypto.X509]) -> str | 
     except crypto.Error as error:
         return _text(error)
     return None
+
+
+def _staple(connection: SSL.Connection) -> bytes | None:
+    """The OCSP response that came with the handshake, None where there is none or it cannot be read."""
+    if not READS_STAPLES:
+        return None
+    start = _FFI.new("unsigned char **")
+    length = _GET_STAPLE(connection._ssl, start)  # noqa: SLF001 - what the accessor works on
+    # SSL_get_tlsext_status_ocsp_resp(3): -1 for none; the octets stay OpenSSL's and are copied here
+    return bytes(_FFI.buffer(start[0], length)) if length > 0 else None
 
 
 def _load_anchor(number: int, der: bytes) -> crypto.X509:

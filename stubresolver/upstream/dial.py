@@ -269,7 +269,7 @@ async def _connect(upstream: Upstream, demands: Demands, connect_timeout: float,
         except trio.TooSlowError:
             raise HandshakeFailed(f"{upstream}: no TLS handshake within {timeout:g} s") from None
         facts = TlsFacts(complete.version, complete.cipher, complete.group, complete.alpn, complete.openssl_error)
-        presented = Presented(upstream.address, upstream.name, complete.chain, facts)
+        presented = Presented(upstream.address, upstream.name, complete.chain, facts, complete.staple)
         verdict = _judge(upstream, demands.judge, presented, now)
         await _record(upstream, demands.recorder, presented, verdict)
         return _Connected(upstream, transport, tls, presented, facts, verdict, *_plaintext(rest))

@@ -23,6 +23,7 @@ class TlsServer:
             context.set_alpn_select_callback(
                 lambda _connection, offered: next((p for p in alpn if p in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
             )
+        context.set_ocsp_server_callback(lambda _connection, _data: credential.staple or b"")
         self.connection = SSL.Connection(context, None)
         self.connection.set_accept_state()
         self.complete = False

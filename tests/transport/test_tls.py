@@ -1,5 +1,6 @@
 """TLS as a machine, against an OpenSSL server machine joined to it by a fake link."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from OpenSSL import SSL, crypto
 
 from stubresolver.errors import BadInput, ChannelClosed
 from stubresolver.lab.authority import Credential, LabAuthority
+from stubresolver.transport import tls
 from stubresolver.transport.tls import (
     HANDSHAKE_LIMIT,
     Closed,
@@ -20,6 +22,8 @@ from stubresolver.transport.tls import (
     _path_error,
 )
 from tests.transport.peers import TlsServer
+
+TRY_LATER = bytes.fromhex("30030a0103")  # the shortest OCSP response: tryLater (RFC 6960 s4.2.1)
 
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -70,6 +74,36 @@ def test_plaintext_travels_both_ways(context, credential, now, step):
     assert bytes(server.plaintext) == b"question" * 5000
     assert all(isinstance(event, DataReceived) for event in events)
     assert b"".join(event.data for event in events) == b"answer" * 5000
+
+
+@pytest.mark.parametrize("maximum", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_staple_is_asked_for_and_shown(authority, credential, now, maximum):
+    """RFC 6066 s8: what the server staples stands in the event, None where it staples nothing; both in TLS 1.2, too."""
+    context = TLSContext([authority.anchor], "TLSv1.2")
+    for staple in (None, TRY_LATER):
+        _, _, [complete] = connected(context, replace(credential, staple=staple), now, maximum=maximum)
+        assert (complete.staple, complete.openssl_error) == (staple, None)
+
+
+def test_staple_that_cannot_be_read_is_none(context, credential, now, monkeypatch):
+    """Where a release of the library lacks the private names, the handshake goes on without a staple."""
+    monkeypatch.setattr(tls, "READS_STAPLES", False)
+    _, _, [complete] = connected(context, replace(credential, staple=TRY_LATER), now)
+    assert (complete.staple, complete.chain) == (None, credential.chain)
+
+
+def test_staples_can_be_read_with_this_library():
+    """The two private names are there in the releases that we are tested with; a start without them says so."""
+    assert tls.READS_STAPLES
+
+
+def test_chain_can_be_validated_again_later(context, credential, authority, now):
+    """The second lock's opinion of a chain that was shown before, at another time and by other anchors."""
+    assert context.path_error(credential.chain, now) is None
+    assert "expired" in context.path_error(credential.chain, now + timedelta(days=365))
+    assert "issuer" in TLSContext([LabAuthority("Other", now=now).anchor]).path_error(credential.chain, now)
+    assert context.path_error((b"junk",), now)
+    assert context.path_error((), now) == "no certificate"
 
 
 def test_empty_plaintext_says_nothing(context, credential, now):
