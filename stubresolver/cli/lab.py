@@ -90,7 +90,9 @@ async def _lab(bound: Bound, evidence: EvidenceStore, once: bool, as_json: bool)
         if not once:
             host, port = bound.udp[0].getsockname()[:2]
             console.print(
-                f"\nServing the lab's zone until Ctrl-C. Try:  dig @{host} -p {port} www.example.lab", markup=False
+                f"\nServing the lab's zone until Ctrl-C. Try:  dig @{host} -p {port} www.example.lab",
+                markup=False,
+                soft_wrap=True,  # a command to copy
             )
             await _wait_for_signal()
         app.stop()
