@@ -1,7 +1,9 @@
 """What several commands share: options, the state folder, the console, the time that a person gives."""
 
 import os
-from datetime import UTC, datetime
+import re
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -34,7 +36,11 @@ anchors_option = click.option(
     type=click.Path(path_type=Path),
     help="A PEM file with the trust anchors, instead of the policy's.",
 )
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where no terminal can answer.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def open_evidence(settings: Settings) -> EvidenceStore:
@@ -45,6 +51,26 @@ def open_evidence(settings: Settings) -> EvidenceStore:
         return EvidenceStore(state_folder() / "evidence.sqlite3")
     except EvidenceError as error:
         raise EvidenceError(f"{error}; name another place in [evidence] file or in $STATE_DIRECTORY") from error
+
+
+def open_kept_evidence(settings: Settings) -> EvidenceStore:
+    """The evidence store to look into: one that is not there is not made. Raises `EvidenceError`."""
+    path = settings.evidence_file or state_folder() / "evidence.sqlite3"
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if not there:
+        raise EvidenceError(
+            f"no evidence is kept in {path}; that of the service is in /var/lib/stubresolver or where [evidence] file "
+            "of the configuration says, and root can read it"
+        )
+    return EvidenceStore(path)
+
+
+def policy_file_of(settings: Settings, _upstream: str) -> Path | None:
+    """The policy file that an upstream is judged by; None for the shipped policy alone."""
+    return settings.policy_file
 
 
 def state_folder() -> Path:
@@ -63,13 +89,44 @@ def state_folder() -> Path:
     return Path(home) / "stubresolver"
 
 
-def parse_time(text: str) -> datetime:
+def parse_time(text: str, option: str = "--at") -> datetime:
     """A time in ISO 8601; without a zone it is UTC. Raises `BadInput`."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):  # the second: in UTC it lies beyond the calendar
-        raise BadInput(f"--at {text!r} is not a time; expected ISO 8601 in UTC, such as 2026-11-21T12:00:00Z") from None
+        raise BadInput(
+            f"{option} {text!r} is not a time; expected ISO 8601 in UTC, such as 2026-11-21T12:00:00Z"
+        ) from None
+
+
+def parse_since(text: str, option: str, now: datetime) -> datetime:
+    """A time, or an age such as 12h or 90d, counted back from `now`; raises `BadInput`."""
+    if age := re.fullmatch(r"([0-9]{1,6})([smhdw])", text):
+        try:
+            return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        except OverflowError:
+            raise BadInput(f"{option} {text!r} is older than the calendar") from None
+    try:
+        return parse_time(text, option)
+    except BadInput as error:
+        raise BadInput(f"{error}, or an age such as 12h or 90d") from None
+
+
+def parse_size(text: str, option: str) -> int:
+    """A number of octets, with K, M or G for powers of 1,024; raises `BadInput`."""
+    if size := re.fullmatch(r"([0-9]{1,12})([KMG]?)(?:iB)?", text):
+        return int(size[1]) * _SIZES[size[2]]
+    raise BadInput(f"{option} {text!r} is not a size; expected octets, or a number with K, M or G, such as 32M")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask before something is changed; raises `BadInput` where nobody can answer."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise BadInput("nothing was changed: without a terminal to ask, this needs --yes")
+    return click.confirm(question, err=True)
 
 
 def utc_now() -> datetime:

@@ -22,7 +22,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from stubresolver import __version__
 from stubresolver.errors import BadInput, ConfigError, PolicyRefused, StubResolverError, UpstreamError
 
-COMMANDS = ("run", "query", "check", "lab")
+COMMANDS = ("run", "query", "check", "evidence", "explain", "lab")
 
 
 class _Commands(click.Group):

@@ -3,12 +3,16 @@
 Everything from a certificate goes through `rich.text.Text`, never through markup: a subject may contain anything.
 """
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stubresolver.ct import SctStatus
-from stubresolver.verify import Outcome, Presented, Verdict
+from stubresolver.errors import BadInput
+from stubresolver.exported import Exported
+from stubresolver.verify import Outcome, Presented, UnreadableCertificate, Verdict, printable
+from stubresolver.verify.certificate import read_certificate
 
 _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.NOTE: "dim"}
 
@@ -24,24 +28,78 @@ def show_verdict(console: Console, title: str, presented: Presented, verdict: Ve
     if verdict.scts:
         console.print(_sct_table(verdict))
     console.print(_rule_table(verdict))
-    console.print(verdict_line(verdict))
+    console.print(verdict_line(verdict), soft_wrap=True)  # one line, for grep too
 
 
 def verdict_line(verdict: Verdict) -> Text:
-    """ALLOWED or REFUSED, and why."""
+    """ALLOWED or REFUSED, and why; what is only reported on says so itself."""
+    if verdict.connects and not verdict.allowed:
+        return Text(verdict.summary, style="bold yellow")
     word, style = ("ALLOWED", "bold green") if verdict.allowed else ("REFUSED", "bold red")
     return Text.assemble((word, style), f"  {verdict.summary}")
 
 
+def kept_verdict(exported: Exported) -> Verdict:
+    """The verdict as it was kept; raises `BadInput` where it has something in it that this version does not know."""
+    try:
+        return msgspec.convert(msgspec.json.decode(exported.verdict), Verdict)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadInput(f"the kept verdict cannot be read: {error}") from None
+
+
+def chain_facts(chain: tuple[bytes, ...]) -> list[dict[str, str]]:
+    """What was presented, certificate by certificate, leaf first."""
+    facts = []
+    for der in chain:
+        try:
+            found = read_certificate(der)
+        except UnreadableCertificate as error:
+            facts.append({"unreadable": printable(str(error))})
+            continue
+        facts.append(
+            {
+                "subject": found.subject,
+                "issuer": found.issuer,
+                "serial": f"{found.serial:x}",
+                "not_before": found.not_before.isoformat().replace("+00:00", "Z"),
+                "not_after": found.not_after.isoformat().replace("+00:00", "Z"),
+                "sha256": found.sha256,
+                "spki_sha256": found.spki_sha256.hex(),
+            }
+        )
+    return facts
+
+
+def show_chain(console: Console, chain: tuple[bytes, ...]) -> None:
+    """Print what was presented, leaf first."""
+    table = make_table("Presented", "Certificate", "Issuer", "Serial", "Valid", "SPKI SHA-256")
+    for facts in chain_facts(chain):
+        if "unreadable" in facts:
+            table.add_row(Text(f"unreadable: {facts['unreadable']}", style="red"), "", "", "", "")
+            continue
+        valid = f"{facts['not_before'][:10]} to {facts['not_after'][:10]}"
+        texts = (facts["subject"], facts["issuer"], facts["serial"], valid, facts["spki_sha256"][:16] + "…")
+        table.add_row(*map(Text, texts))
+    console.print(table)
+
+
+def make_table(title: str, *columns: str) -> Table:
+    """An empty table of the house style."""
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=True, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 def _path_table(verdict: Verdict) -> Table:
-    table = _table("Verified path", "Certificate", "Valid until", "SPKI SHA-256")
+    table = make_table("Verified path", "Certificate", "Valid until", "SPKI SHA-256")
     for certificate in verdict.path:
         table.add_row(Text(certificate.subject), certificate.not_after[:10], certificate.spki_sha256[:16] + "…")
     return table
 
 
 def _sct_table(verdict: Verdict) -> Table:
-    table = _table("Embedded SCTs", "Log", "Operator", "Signed", "Status")
+    table = make_table("Embedded SCTs", "Log", "Operator", "Signed", "Status")
     for sct in verdict.scts:
         style = "green" if sct.status is SctStatus.VALID else "red"
         log = sct.log or (f"unknown log {sct.log_id[:12]}…" if sct.log_id else "unreadable")
@@ -50,15 +108,8 @@ def _sct_table(verdict: Verdict) -> Table:
 
 
 def _rule_table(verdict: Verdict) -> Table:
-    table = _table("Rules", "Rule", "Outcome", "Found")
+    table = make_table("Rules", "Rule", "Outcome", "Found")
     for finding in verdict.findings:
         outcome = Text(finding.outcome.value, style=_STYLES[finding.outcome])
         table.add_row(finding.rule.value, outcome, Text(finding.detail))
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=True, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table

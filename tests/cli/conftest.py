@@ -3,16 +3,20 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import trio
 
 from stubresolver.cli.main import main
+from stubresolver.config import load_log_list, load_policy
+from stubresolver.evidence import EvidenceStore
 from stubresolver.lab.authority import Credential
 from stubresolver.lab.servers import DohServer, DotServer
 from stubresolver.lab.world import World
+from stubresolver.verify import Presented, Verifier
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,30 @@ def files(world: World, tmp_path: Path) -> Files:
     )
     found.config.write_text('[trust]\npolicy = "p.toml"\nlog_list = "list.json"\n')
     return found
+
+
+UPSTREAM = "tls://127.0.0.1#dns.lab"
+
+
+@pytest.fixture
+def kept(world: World, files: Files, tmp_path: Path) -> dict[str, str]:
+    """Evidence of three judgements an hour apart, by what they are: their ids. The first is the oldest."""
+    policy, log_list = load_policy(files.policy), load_log_list(files.log_list)
+    verifier = Verifier(policy, log_list)
+    shown = {
+        "honest": world.issue().chain,
+        "unlogged": world.issue(()).chain,
+        "finish": world.issue(authority=world.finish).chain,
+    }
+    ids = {}
+    store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
+    store.keep_demands(policy, log_list)
+    for hours, (name, chain) in zip((3, 2, 1), shown.items(), strict=True):
+        presented = Presented(ip_address("127.0.0.1"), "dns.lab", chain)
+        verdict = verifier.judge(presented, world.now - timedelta(hours=hours))
+        ids[name] = store.record(UPSTREAM, presented, verdict).id
+    store.close()
+    return ids
 
 
 Start = Callable[..., tuple[DotServer | DohServer, int]]
