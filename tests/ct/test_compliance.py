@@ -102,6 +102,17 @@ def test_the_certificate_must_end_inside_the_logs_interval(precertificate, ends,
     assert status(ending, sct(ending, ALDER1)) is expected
 
 
+def test_a_log_retired_nobody_knows_when_never_counts(precertificate):
+    """A retirement without its time lies after nothing: neither a status nor a count lets such an SCT through."""
+    log = replace(LOGS.logs[CEDAR.log_id], state_since=None)
+    log_list = replace(LOGS, logs={**LOGS.logs, CEDAR.log_id: log})
+    octets = sct(precertificate, CEDAR, 0)
+    assert status(precertificate, octets, log_list) is SctStatus.AFTER_RETIREMENT
+    passed = [replace(check_sct(octets, precertificate, LOGS, POLICY, NOW), log=log)]
+    assert passed[0].status is SctStatus.VALID
+    assert count(passed, precertificate, POLICY, NOW).logs == ()
+
+
 @pytest.mark.parametrize("log", [DRIFTWOOD, ALDER1, CEDAR, FIR])
 @pytest.mark.parametrize("at", [NOW - DAY, NOW + DAY])
 def test_a_denied_id_is_denied_wherever_it_stands(precertificate, log, at):

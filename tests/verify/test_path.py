@@ -211,6 +211,13 @@ def test_hostile_chains_are_refused(verifier, world, presented, now, shape):
     assert outcome(verdict, Rule.PATH_VALID) is Outcome.FAIL
 
 
+def test_a_chain_too_big_is_not_read(verifier, presented, now):
+    """More than 100 KiB are refused unread: readable certificates would be refused for their size alone."""
+    chain = (*presented.chain, bytes(100 * 1024 + 1 - sum(map(len, presented.chain))))
+    verdict = verifier.judge(Presented(presented.address, presented.name, chain, presented.tls), now)
+    assert verdict.failures[0].detail == "a chain of 102401 octets, expected at most 102400"
+
+
 @pytest.mark.parametrize(
     "order", [lambda leaf, ca, root: (leaf, ca, root), lambda leaf, ca, root: (leaf, root, ca, ca, leaf)]
 )
@@ -248,6 +255,7 @@ KEYS = {
     "RSA of 1024 bits": (lambda: rsa.generate_private_key(65537, 1024), False),  # noqa: S505 - the case
     "RSA of 2047 bits": (lambda: rsa.generate_private_key(65537, 2047), False),  # noqa: S505 - the case
     "RSA of 2048 bits": (lambda: rsa.generate_private_key(65537, 2048), True),
+    "RSA of 2052 bits": (lambda: rsa.generate_private_key(65537, 2052), False),
     "secp192r1": (lambda: ec.generate_private_key(ec.SECP192R1()), False),
     "secp256k1": (lambda: ec.generate_private_key(ec.SECP256K1()), False),
     "secp384r1": (lambda: ec.generate_private_key(ec.SECP384R1()), True),
