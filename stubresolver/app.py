@@ -31,6 +31,7 @@ from stubresolver.wire import Query
 
 # How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; systemd waits 90 s.
 GRACE = 5.0
+WRITE_GRACE = 2.0  # for clients to take the answers that they are owed over TCP; on loopback they do at once
 
 log = logging.getLogger("stubresolver")
 
@@ -52,13 +53,16 @@ class App:
             await nursery.start(self._pool.run)
             listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver) for sock in udp]
             listeners.append(TcpServer(tcp, self._resolver, self._settings.listen))
-            for listener in listeners:
-                await nursery.start(listener.serve)
-            started()
-            await self._stopping.wait()
-            for listener in listeners:
-                listener.stop()
-            await self._resolver.stop(GRACE)
+            async with trio.open_nursery() as listening:
+                for listener in listeners:
+                    await listening.start(listener.serve)
+                started()
+                await self._stopping.wait()
+                for listener in listeners:
+                    listener.stop()
+                await self._resolver.stop(GRACE)
+                # Every answer is there by now; those over TCP have still to be written.
+                listening.cancel_scope.deadline = trio.current_time() + WRITE_GRACE
             nursery.cancel_scope.cancel()
 
     async def ask(self, query: Query) -> tuple[bytes, PoolStatistics]:
