@@ -2,10 +2,14 @@
 
 import logging
 import os
+import select
 import sys
 
 # Syslog priorities that journald reads from the front of a line (sd-daemon(3)).
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+_STDERR = 2
+_LONGEST = 1000  # characters of a line: at most 4,000 octets, which a pipe that is not full takes at once (pipe(7))
 
 
 class _Lines(logging.Formatter):
@@ -21,9 +25,36 @@ class _Lines(logging.Formatter):
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}" if self._journal else line
 
 
+class _Stderr(logging.Handler):
+    """Writes whole lines, and never waits: a reader that hangs or has gone costs lines and not the service.
+
+    poll(2) says that stderr takes more; a pipe, a socket or a terminal that does takes at least a line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poll = select.poll()
+        self._poll.register(_STDERR, select.POLLOUT)
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not any(event & select.POLLOUT for _, event in self._poll.poll(0)):
+            self._lost += 1
+            return
+        line = self.format(record)
+        if self._lost:
+            line += f" ({self._lost} lines before this one were lost, because nobody read them)"
+        try:
+            os.write(_STDERR, line[:_LONGEST].encode("utf-8", "backslashreplace") + b"\n")
+            self._lost = 0
+        except OSError:  # a full disk, a closed pipe, no stderr at all
+            self._lost += 1
+
+
 def log_to_stderr() -> None:
     """Send the project's log to stderr from now on."""
-    handler = logging.StreamHandler(sys.stderr)
+    # Started without a stderr, its number may by now be a socket's.
+    handler = logging.NullHandler() if sys.stderr is None else _Stderr()
     handler.setFormatter(_Lines(journal="JOURNAL_STREAM" in os.environ))
     logger = logging.getLogger("stubresolver")
     logger.handlers = [handler]
