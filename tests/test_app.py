@@ -9,7 +9,7 @@ from stubresolver.app import App
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.config import Settings
 from stubresolver.resolve import Resolver, ResolverOptions
-from stubresolver.serve import bind_all, parse_listen_address
+from stubresolver.serve import bind_tcp, bind_udp, parse_listen_address
 from stubresolver.wire.framing import FrameReader, frame
 
 
@@ -33,14 +33,14 @@ async def test_stop_writes_what_is_owed_over_tcp(again):
     held = Held()
     app = App(Settings(upstreams=()), demands=None)
     app._resolver = Resolver(held, AnswerCache(CacheOptions()), ResolverOptions())
-    bound = bind_all([parse_listen_address("127.0.0.1:0")])
+    udp, tcp = (bind(parse_listen_address("127.0.0.1:0")) for bind in (bind_udp, bind_tcp))
     async with trio.open_nursery() as nursery:
         started = trio.Event()
-        nursery.start_soon(app.serve, bound.udp, bound.tcp, started.set)
+        nursery.start_soon(app.serve, [udp], [tcp], started.set)
         await started.wait()
         clients = []
         for number in range(10):
-            client = await trio.open_tcp_stream(*bound.tcp[0].getsockname())
+            client = await trio.open_tcp_stream(*tcp.getsockname())
             clients.append(client)
             await client.send_all(frame(dns.message.make_query(f"owed-{number}.wild.lab", "A", id=number).to_wire()))
         with trio.fail_after(5):
@@ -53,4 +53,4 @@ async def test_stop_writes_what_is_owed_over_tcp(again):
             received = b"".join([data async for data in client])
             assert [dns.message.from_wire(wire).id for wire in FrameReader().feed(received)] == [number]
             await client.aclose()
-    bound.close()
+    udp.close()
