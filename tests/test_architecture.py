@@ -36,7 +36,7 @@ DOORS = {
     "OpenSSL": ("transport.tls",),
     "h2": ("transport.doh",),
     "cryptography": ("ct", "verify", "cli.main"),  # cli.main silences one of its warnings
-    "dns": ("cli", "resolve.local"),
+    "dns": ("cli",),
     "rich": ("cli",),
     "click": ("cli",),
     "certifi": ("config",),

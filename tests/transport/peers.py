@@ -11,9 +11,16 @@ from stubresolver.lab.authority import Credential
 class TlsServer:
     """A TLS server that decrypts and remembers every application octet that it gets."""
 
-    def __init__(self, credential: Credential, alpn: Sequence[bytes] = (), maximum: int = SSL.TLS1_3_VERSION) -> None:
+    def __init__(
+        self,
+        credential: Credential,
+        alpn: Sequence[bytes] = (),
+        maximum: int = SSL.TLS1_3_VERSION,
+        ciphers: bytes = b"DEFAULT",  # of TLS 1.2
+    ) -> None:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_max_proto_version(maximum)
+        context.set_cipher_list(ciphers)
         context.use_privatekey(credential.key)
         leaf, *others = (x509.load_der_x509_certificate(der) for der in credential.chain)
         context.use_certificate(leaf)

@@ -282,6 +282,14 @@ def test_minimum_version_is_a_minimum(authority, credential, now):
     assert event.cipher.startswith("ECDHE-")
 
 
+@pytest.mark.parametrize("cipher", [b"ECDHE-ECDSA-AES128-SHA256", b"ECDHE-ECDSA-AES256-SHA"])
+def test_tls_1_2_is_spoken_with_aead_only(authority, credential, now, cipher):
+    """RFC 9325 s4.2: whoever lowers the minimum to TLS 1.2 still offers no cipher suite of CBC."""
+    server = TlsServer(credential, maximum=SSL.TLS1_2_VERSION, ciphers=cipher)
+    with pytest.raises(SSL.Error, match="no shared cipher"):
+        link(TLSContext([authority.anchor], "TLSv1.2").client(None, [b"dot"], now), server)
+
+
 def test_plaintext_before_the_handshake_is_a_defect(context, now):
     """No plaintext can be given in before the handshake is complete; closing says nothing then."""
     client = context.client(None, [b"dot"], now)
