@@ -2,28 +2,30 @@
 
 `read_policy()` reads the administrator's file on top of the shipped one (stubresolver/data/policy.toml, of which
 conf/policy.toml is a copy): a key that the file leaves out has the shipped value, so each default stands in one place,
-with its reason. Unknown keys, wrong types and demands of nothing are errors; a policy that does not read is no policy.
+with its reason. Unknown keys, wrong types, demands of nothing and demands that contradict each other are errors; a
+policy that does not read is no policy.
 """
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Any
 
 import msgspec
 
 from stubresolver.ct import CTPolicy
 from stubresolver.errors import ConfigError
 from stubresolver.verify.issuers import Denied, IssuerPolicy
-from stubresolver.verify.pins import PinPolicy
+from stubresolver.verify.pins import MINIMUM_PINS, PinPolicy
 from stubresolver.verify.policy import Policy, Revocation, TlsVersion
+from stubresolver.verify.policy_schema import CtTable, DenyEntry, IssuersTable, PolicyTables
+from stubresolver.verify.toml_lines import key_lines, line_of
 from stubresolver.verify.verdict import Mode
+from stubresolver.verify.wording import Fault, fault, shown
 
-_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}\Z", description="SHA-256, 64 hex digits")]
-_Count = Annotated[int, msgspec.Meta(ge=1, le=16)]
-_FIELD = re.compile(r"Object (?:contains )?(unknown|missing required) field `(.*?)`(?: - at `\$(.*)`)?\Z", re.DOTALL)
+Tables = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,176 +55,159 @@ class PolicyFile:
         )
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A table of the file: every key known, every key there."""
-
-
-class _Mode(_Strict, frozen=True):
-    mode: Mode
-
-
-class _Anchors(_Strict, frozen=True):
-    source: Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class _Named(_Strict, frozen=True):
-    name: Annotated[str, msgspec.Meta(min_length=1)]
-    spki_sha256: _Sha256
-
-
-class _Deny(_Strict, frozen=True):
-    reason: Annotated[str, msgspec.Meta(min_length=1)]
-    spki_sha256: _Sha256 | None = None
-    certificate_sha256: _Sha256 | None = None
-    issuer_spki_sha256: _Sha256 | None = None
-    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{1,40}\Z", description="hex digits")] | None = None
-
-
-class _Issuers(_Strict, frozen=True):
-    allow: Annotated[list[_Named], msgspec.Meta(min_length=1)]
-    deny: list[_Deny]
-
-
-class _Ct(_Strict, frozen=True):
-    required: bool
-    minimum_scts: _Count
-    minimum_scts_long: _Count
-    long_lifetime_days: Annotated[int, msgspec.Meta(ge=1, le=398)]
-    minimum_operators: _Count
-    minimum_current: _Count
-    future_tolerance_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)]
-
-
-class _Tls(_Strict, frozen=True):
-    minimum_version: TlsVersion
-    require_post_quantum: bool
-
-
-class _Pins(_Strict, frozen=True):
-    spki_sha256: list[_Named]
-    report_only: bool
-
-
-class _Revocation(_Strict, frozen=True):
-    check: Revocation
-
-
-class _File(_Strict, frozen=True):
-    anchors: _Anchors
-    issuers: _Issuers
-    ct: _Ct
-    tls: _Tls
-    policy: _Mode
-    pins: _Pins
-    revocation: _Revocation
-
-
 def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
     """Read a policy: `own` (the octets of `file`, None for none) on top of `shipped`; raises `ConfigError`.
 
     A key in `own` replaces the shipped one, with one exception: `issuers.deny` adds to it, so that a file that was
     written before a CA went wrong does not bring that CA back.
     """
-    tables = _tables(shipped, "the shipped policy")
-    for section, values in (_tables(own, file) if own is not None else {}).items():
-        if not isinstance(values, dict):
-            raise ConfigError(file, section, f"expected a table [{section}], got {type(values).__name__}")
-        base = tables.get(section, {})
-        tables[section] = {**base, **values}
-        kept, added = base.get("deny"), values.get("deny")
-        if isinstance(kept, list) and isinstance(added, list):
-            # those of `file` first, so that an error names the entry by its place there
-            tables[section]["deny"] = added + [entry for entry in kept if entry not in added]
+    lines: dict[str, int] = {}
     try:
-        document = msgspec.convert(tables, _File)
+        base = read_tables(shipped)
+        tables = read_tables(own) if own is not None else {}
+        lines = key_lines((own or b"").decode())
+        document = convert(laid_over(base, tables), base)
+        for problem in contradictions(document):
+            raise problem  # the first; `lint` tells all
+        return _policy_file(document)
+    except Fault as problem:
+        line = problem.line or line_of(lines, problem.key)
+        where = f"line {line}: " if line else ""
+        raise ConfigError(file, problem.key, f"{where}{problem.problem}; {problem.remedy}") from None
+
+
+def read_tables(octets: bytes) -> Tables:
+    """The tables of a TOML file; raises `Fault` with the parser's line."""
+    try:
+        return tomllib.loads(octets.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        before = octets[: error.start].count(b"\n")
+        raise Fault("", f"not UTF-8 text (octet {error.start})", "save the file as UTF-8", before + 1) from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
+        known = isinstance(error, tomllib.TOMLDecodeError)
+        text = str(error) if known else "a number or a nesting beyond every measure"
+        place = re.search(r"\(at line (\d+)", text)
+        line = int(place[1]) if place else octets.rstrip().count(b"\n") + 1 if "(at end" in text else None
+        twice = "Cannot overwrite" in text or "Cannot declare" in text
+        remedy = (
+            "it stands there twice: keep one" if twice else 'write [table] above lines of key = value, text in "quotes"'
+        )
+        raise Fault("", f"not TOML: {text}", remedy, line) from None
+
+
+def laid_over(base: Tables, own: Tables) -> Tables:
+    """The tables of a file on top of the shipped ones; raises `Fault` where one is no table."""
+    tables = dict(base)
+    for section, values in own.items():
+        if section not in base:
+            homes = [table for table, known in base.items() if section in known]
+            remedy = f"write [{homes[0]}] above it" if homes else f"take it out; the tables are {', '.join(base)}"
+            raise Fault(section, "unknown key outside of its table" if homes else "unknown key", remedy)
+        if not isinstance(values, dict):
+            raise Fault(
+                section, f"expected a table [{section}], got {shown(values)}", f"write [{section}] above its keys"
+            )
+        shipped = base[section]
+        tables[section] = {**shipped, **values}
+        kept, added = shipped.get("deny"), values.get("deny")
+        if isinstance(kept, list) and isinstance(added, list):
+            # those of the file first, so that an error names the entry by its place there
+            tables[section]["deny"] = added + [entry for entry in kept if entry not in added]
+    return tables
+
+
+def convert(tables: Tables, shipped: Tables) -> PolicyTables:
+    """The tables as values of their types; raises `Fault`."""
+    try:
+        return msgspec.convert(tables, PolicyTables)
     except msgspec.ValidationError as error:
-        raise config_error(file, error) from None
+        raise fault(error, tables, PolicyTables, shipped) from None
+
+
+def contradictions(document: PolicyTables) -> Iterator[Fault]:
+    """Demands that cannot be meant together, and entries that do not say one thing."""
+    yield from _contradictions_of_ct(document.ct)
+    if document.tls.require_post_quantum and document.tls.minimum_version != "TLSv1.3":
+        problem = (
+            f'"{document.tls.minimum_version}" contradicts tls.require_post_quantum: hybrids with ML-KEM need TLSv1.3'
+        )
+        yield Fault(
+            "tls.minimum_version", problem, 'write minimum_version = "TLSv1.3", or require_post_quantum = false'
+        )
+    bad = False
+    for index, entry in enumerate(document.issuers.deny):
+        try:
+            _denied(entry)
+        except ValueError as error:
+            bad = True
+            yield Fault(f"issuers.deny[{index}]", str(error), "keep one of the three in this entry, and only that")
+    denied = set() if bad else {entry.spki_sha256 for entry in _issuers(document.issuers).denied}
+    for key, entries in (("issuers.allow", document.issuers.allow), ("pins.spki_sha256", document.pins.spki_sha256)):
+        if entries and all(bytes.fromhex(entry.spki_sha256) in denied for entry in entries):
+            yield Fault(key, "every key here is on the deny-list, which would refuse everything", "name another key")
+    pins = {pin.spki_sha256.lower() for pin in document.pins.spki_sha256}
+    if 0 < len(pins) < MINIMUM_PINS:
+        problem = f"got {len(pins)} pinned key, expected at least {MINIMUM_PINS} different ones: one is the backup"
+        yield Fault(
+            "pins.spki_sha256", problem, "add the key that takes over when this one is lost, or pin nothing: []"
+        )
+
+
+def _contradictions_of_ct(table: CtTable) -> Iterator[Fault]:
+    if table.minimum_scts_long < table.minimum_scts:
+        yield Fault(
+            "ct.minimum_scts_long",
+            f"got {table.minimum_scts_long}, expected at least ct.minimum_scts ({table.minimum_scts}): "
+            "a longer life never needs fewer SCTs",
+            f"write minimum_scts_long = {table.minimum_scts}",
+        )
+    for key, value in (("minimum_operators", table.minimum_operators), ("minimum_current", table.minimum_current)):
+        if value > table.minimum_scts:
+            problem = f"got {value}, expected at most ct.minimum_scts ({table.minimum_scts})"
+            yield Fault(f"ct.{key}", problem, f"write {key} = {table.minimum_scts}, or minimum_scts = {value} too")
+
+
+def _policy_file(document: PolicyTables) -> PolicyFile:
+    """The values of a document without contradictions."""
+    ct, pins = document.ct, document.pins
     return PolicyFile(
         anchors=document.anchors.source,
-        issuers=_issuers(document.issuers, file),
-        ct=_ct(document.ct, file) if document.ct.required else None,
+        issuers=_issuers(document.issuers),
+        ct=CTPolicy(
+            minimum_scts=ct.minimum_scts,
+            minimum_scts_long=ct.minimum_scts_long,
+            long_lifetime=timedelta(days=ct.long_lifetime_days),
+            minimum_operators=ct.minimum_operators,
+            minimum_current=ct.minimum_current,
+            future_tolerance=timedelta(seconds=ct.future_tolerance_seconds),
+        )
+        if ct.required
+        else None,
         minimum_tls=document.tls.minimum_version,
         mode=document.policy.mode,
-        pins=_pins(document.pins, file),
+        pins=PinPolicy({bytes.fromhex(pin.spki_sha256): pin.name for pin in pins.spki_sha256}, pins.report_only)
+        if pins.spki_sha256
+        else None,
         require_post_quantum=document.tls.require_post_quantum,
         revocation=document.revocation.check,
     )
 
 
-def config_error(file: str, error: msgspec.ValidationError) -> ConfigError:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem.
-
-    Where a key is unknown or missing, msgspec's path ends at its table and the text names it: the key is both.
-    """
-    text = str(error)
-    if field := _FIELD.match(text):
-        kind, name, table = field.groups()
-        problem = "missing key" if kind == "missing required" else "unknown key"
-        return ConfigError(file, f"{table or ''}.{name}".strip("."), problem)
-    problem, _, where = text.rpartition(" - at `$")
-    return ConfigError(file, where.strip(".`"), problem) if problem else ConfigError(file, "", text)
+def _issuers(table: IssuersTable) -> IssuerPolicy:
+    allowed = {bytes.fromhex(entry.spki_sha256): entry.name for entry in table.allow}
+    return IssuerPolicy(allowed, tuple(_denied(entry) for entry in table.deny))
 
 
-def _tables(octets: bytes, file: str) -> dict[str, dict[str, object]]:
-    """The tables of a TOML file; raises `ConfigError` with the parser's line and column."""
-    try:
-        return tomllib.loads(octets.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(file, "", f"not UTF-8 text (octet {error.start})") from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
-        raise ConfigError(file, "", f"not TOML: {error}") from None
-
-
-def _issuers(table: _Issuers, file: str) -> IssuerPolicy:
-    denied = []
-    for index, entry in enumerate(table.deny):
-        try:
-            denied.append(
-                Denied(
-                    reason=entry.reason,
-                    spki_sha256=_octets(entry.spki_sha256),
-                    certificate_sha256=_octets(entry.certificate_sha256),
-                    issuer_spki_sha256=_octets(entry.issuer_spki_sha256),
-                    serial=None if entry.serial is None else int(entry.serial, 16),
-                )
-            )
-        except ValueError as error:
-            raise ConfigError(file, f"issuers.deny[{index}]", str(error)) from None
-    allowed: Mapping[bytes, str] = {bytes.fromhex(entry.spki_sha256): entry.name for entry in table.allow}
-    return IssuerPolicy(allowed, tuple(denied))
+def _denied(entry: DenyEntry) -> Denied:
+    """One entry of the deny-list; raises ValueError where it names nothing, or more than one thing."""
+    return Denied(
+        reason=entry.reason,
+        spki_sha256=_octets(entry.spki_sha256),
+        certificate_sha256=_octets(entry.certificate_sha256),
+        issuer_spki_sha256=_octets(entry.issuer_spki_sha256),
+        serial=None if entry.serial is None else int(entry.serial, 16),
+    )
 
 
 def _octets(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text)
-
-
-def _pins(table: _Pins, file: str) -> PinPolicy | None:
-    if not table.spki_sha256:
-        return None
-    try:
-        return PinPolicy({bytes.fromhex(pin.spki_sha256): pin.name for pin in table.spki_sha256}, table.report_only)
-    except ValueError as error:
-        raise ConfigError(file, "pins.spki_sha256", str(error)) from None
-
-
-def _ct(table: _Ct, file: str) -> CTPolicy:
-    if table.minimum_scts_long < table.minimum_scts:
-        raise ConfigError(
-            file,
-            "ct.minimum_scts_long",
-            f"got {table.minimum_scts_long}, expected at least ct.minimum_scts ({table.minimum_scts}): "
-            "a longer life never needs fewer SCTs",
-        )
-    for key, value in (("minimum_operators", table.minimum_operators), ("minimum_current", table.minimum_current)):
-        if value > table.minimum_scts:
-            raise ConfigError(
-                file, f"ct.{key}", f"got {value}, expected at most ct.minimum_scts ({table.minimum_scts})"
-            )
-    return CTPolicy(
-        minimum_scts=table.minimum_scts,
-        minimum_scts_long=table.minimum_scts_long,
-        long_lifetime=timedelta(days=table.long_lifetime_days),
-        minimum_operators=table.minimum_operators,
-        minimum_current=table.minimum_current,
-        future_tolerance=timedelta(seconds=table.future_tolerance_seconds),
-    )

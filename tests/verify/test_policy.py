@@ -79,6 +79,31 @@ def test_every_number_of_the_file_is_used():
     assert policy.ct == CTPolicy(3, 5, timedelta(days=90), 3, 2, timedelta(seconds=7))
 
 
+def test_every_other_key_is_used():
+    """Mode, anchors, TLS, pins and revocation reach the policy with its anchors."""
+    pins = "".join(f"{{ name = '{name}', spki_sha256 = '{key}' }}," for name, key in (("a", KEY), ("b", "CD" * 32)))
+    policy = read(
+        "[policy]\nmode = 'report'\n[anchors]\nsource = 'system'\n[tls]\nrequire_post_quantum = true\n"
+        f"[ct]\nrequired = false\n[pins]\nspki_sha256 = [{pins}]\nreport_only = true\n"
+        "[revocation]\ncheck = 'require-staple'\n"
+    )
+    assert policy.anchors == "system"
+    whole = policy.with_anchors([b"x"])
+    assert (whole.mode, whole.require_post_quantum, whole.revocation) == (Mode.REPORT, True, Revocation.REQUIRE_STAPLE)
+    assert whole.pins == PinPolicy({bytes.fromhex(KEY): "a", b"\xcd" * 32: "b"}, report_only=True)
+    assert whole.ct is None
+    assert (whole.anchors, whole.issuers, whole.minimum_tls) == ((b"x",), policy.issuers, "TLSv1.3")
+
+
+def test_what_is_shipped_is_not_relaxed():
+    """Report mode, a missing log and an unread staple are nobody's default."""
+    policy = read_policy(SHIPPED, None, "none").with_anchors([b"x"])
+    assert policy.mode is Mode.ENFORCE
+    assert policy.ct is not None
+    assert policy.pins is None
+    assert policy.revocation is Revocation.IF_STAPLED
+
+
 def test_an_own_allow_list_replaces_the_shipped_one():
     """Whoever lists their CAs means those and no others."""
     assert read(f"[issuers]\nallow = [{{ name = 'mine', spki_sha256 = '{KEY}' }}]").issuers.allowed == {
@@ -106,65 +131,6 @@ def test_the_three_ways_to_deny_are_read():
         Denied("a", spki_sha256=key), Denied("b", certificate_sha256=key),
         Denied("c", issuer_spki_sha256=key, serial=255),
     )  # fmt: skip
-
-
-BROKEN = {
-    "unknown key": ("[ct]\nminimum_sct = 2", "ct.minimum_sct", "unknown key"),
-    "unknown key in an entry": (
-        f"[issuers]\ndeny = [{{ reason = 'r', spki_sha256 = '{KEY}', x = 1 }}]", "issuers.deny[0].x", "unknown key",
-    ),
-    "unknown table": ("[dns]\nplain = true", "dns", "unknown key"),
-    "unknown key outside of a table": ("off = true", "off", "expected a table"),
-    "not a table": ("ct = 3", "ct", "expected a table [ct], got int"),
-    "a list of tables": ("[[ct]]\nminimum_scts = 2", "ct", "expected a table [ct], got list"),
-    "text for a number": ("[ct]\nminimum_scts = '2'", "ct.minimum_scts", "Expected `int`, got `str`"),
-    "truth for a number": ("[ct]\nminimum_scts = true", "ct.minimum_scts", "Expected `int`, got `bool`"),
-    "half an SCT": ("[ct]\nminimum_scts = 1.5", "ct.minimum_scts", "Expected `int`, got `float`"),
-    "no SCT": ("[ct]\nminimum_scts = 0", "ct.minimum_scts", ">= 1"),
-    "no SCT for long lives": ("[ct]\nminimum_scts_long = 0", "ct.minimum_scts_long", ">= 1"),
-    "no operator": ("[ct]\nminimum_operators = 0", "ct.minimum_operators", ">= 1"),
-    "no current log": ("[ct]\nminimum_current = 0", "ct.minimum_current", ">= 1"),
-    "negative": ("[ct]\nminimum_scts = -1", "ct.minimum_scts", ">= 1"),
-    "more than anybody has": ("[ct]\nminimum_scts = 17", "ct.minimum_scts", "<= 16"),
-    "too long a life": ("[ct]\nlong_lifetime_days = 399", "ct.long_lifetime_days", "<= 398"),
-    "too tolerant": ("[ct]\nfuture_tolerance_seconds = 3601", "ct.future_tolerance_seconds", "<= 3600"),
-    "fewer for a longer life": ("[ct]\nminimum_scts_long = 1", "ct.minimum_scts_long", "at least ct.minimum_scts (2)"),
-    "more operators than SCTs": ("[ct]\nminimum_operators = 3", "ct.minimum_operators", "at most ct.minimum_scts (2)"),
-    "more current than SCTs": ("[ct]\nminimum_current = 3", "ct.minimum_current", "at most ct.minimum_scts (2)"),
-    "an old TLS": ("[tls]\nminimum_version = 'TLSv1.1'", "tls.minimum_version", "TLSv1.1"),
-    "no anchors": ("[anchors]\nsource = ''", "anchors.source", "length >= 1"),
-    "empty allow": ("[issuers]\nallow = []", "issuers.allow", "length >= 1"),
-    "allow without key": ("[issuers]\nallow = [{ name = 'x' }]", "issuers.allow[0].spki_sha256", "missing key"),
-    "allow without name": (f"[issuers]\nallow = [{{ spki_sha256 = '{KEY}' }}]", "issuers.allow[0].name", "missing key"),
-    "bad hex": ("[issuers]\nallow = [{ name = 'x', spki_sha256 = 'zz' }]", "issuers.allow[0].spki_sha256", "regex"),
-    "hex and a line break": (
-        f"[issuers]\nallow = [{{ name = 'x', spki_sha256 = \"{KEY}\\n\" }}]", "issuers.allow[0].spki_sha256", "regex",
-    ),
-    "deny in two ways": (
-        f"[issuers]\ndeny = [{{ reason = 'r', spki_sha256 = '{KEY}', certificate_sha256 = '{KEY}' }}]",
-        "issuers.deny[0]", "a denied entry names",
-    ),
-    "deny in no way": ("[issuers]\ndeny = [{ reason = 'r' }]", "issuers.deny[0]", "a denied entry names"),
-    "deny without reason": (
-        f"[issuers]\ndeny = [{{ spki_sha256 = '{KEY}' }}]", "issuers.deny[0].reason", "missing key",
-    ),
-    "deny is no list": ("[issuers]\ndeny = 'fina'", "issuers.deny", "Expected `array`, got `str`"),
-    "not TOML": ("[ct\nminimum_scts = 2", "", "not TOML: "),
-    "a key twice": ("[ct]\nminimum_scts = 2\nminimum_scts = 1", "", "not TOML: "),
-    "not UTF-8": (b"[ct]\n# caf\xe9\n", "", "not UTF-8 text (octet 10)"),
-    "a number without end": ("[ct]\nminimum_scts = " + "9" * 5000, "", "not TOML: "),
-    "nested without end": ("x = " + "[" * 20_000, "", "not TOML: "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "key", "expectation"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_says_where_and_what_was_expected(text, key, expectation):
-    """File, key and expectation are named; nothing of such a file is taken over."""
-    with pytest.raises(ConfigError) as caught:
-        read(text)
-    assert (caught.value.file, caught.value.key) == ("own.toml", key)
-    assert expectation in caught.value.problem
-    assert str(caught.value).startswith("own.toml: ")
 
 
 @given(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)))
