@@ -10,7 +10,10 @@ another day or at another upstream stays until every group is down to one, and o
 longest. How many of a group went is kept.
 """
 
+import heapq
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 _MAXIMUM_NOTES = 10_000  # events, and rows of `dropped`: some 200 octets each; an upstream makes a few a year
 
@@ -21,12 +24,18 @@ _STAYING = (
 )
 
 
-def used_octets(database: sqlite3.Connection) -> int:
-    """The pages in use, in octets; free ones are used again before the file grows."""
+def file_octets(database: sqlite3.Connection) -> int:
+    """The size of the file."""
     (size,) = database.execute("PRAGMA page_size").fetchone()
     (pages,) = database.execute("PRAGMA page_count").fetchone()
+    return int(size * pages)
+
+
+def used_octets(database: sqlite3.Connection) -> int:
+    """The size of what is in use of it; the rest is used again before the file grows."""
+    (size,) = database.execute("PRAGMA page_size").fetchone()
     (free,) = database.execute("PRAGMA freelist_count").fetchone()
-    return int(size * (pages - free))
+    return file_octets(database) - int(size * free)
 
 
 def make_room(database: sqlite3.Connection, maximum: int, spare: str, *, for_refused: bool) -> list[bool]:
@@ -34,16 +43,17 @@ def make_room(database: sqlite3.Connection, maximum: int, spare: str, *, for_ref
 
     Returns for each dropped record whether it was allowed.
     """
-    dropped = []
-    while used_octets(database) > maximum:
-        victim = _oldest_allowed(database, spare)
-        allowed = victim is not None
-        if victim is None and for_refused:
-            victim = _one_of_many_refused(database, spare)
-        if victim is None:
+    dropped: list[bool] = []
+    staying = {spare, *(identity for (identity,) in database.execute(_STAYING))}
+    for victim in _victims(database, staying, for_refused=for_refused):
+        if used_octets(database) <= maximum:
             break
-        drop(database, victim)
-        dropped.append(allowed)
+        drop(database, victim.id)
+        if not victim.allowed:
+            database.execute(
+                "INSERT INTO dropped VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", victim.alike
+            )
+        dropped.append(victim.allowed)
     return dropped
 
 
@@ -95,31 +105,35 @@ def bound_notes(database: sqlite3.Connection) -> None:
     )
 
 
-def _oldest_allowed(database: sqlite3.Connection, spare: str) -> str | None:
-    """Rule 2."""
-    row = database.execute(
-        f"SELECT id FROM record WHERE allowed = 1 AND id != ? AND id NOT IN ({_STAYING})"  # noqa: S608 - a constant
-        " ORDER BY last_seen, id LIMIT 1",
-        (spare,),
-    ).fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True, slots=True)
+class _Victim:
+    """A record that may go next."""
+
+    id: str
+    allowed: bool
+    alike: tuple[str, str, str]  # upstream, day, failed: what groups the refused
 
 
-def _one_of_many_refused(database: sqlite3.Connection, spare: str) -> str | None:
-    """Rule 3; counts it as dropped."""
-    group = database.execute(
-        "SELECT upstream, day, failed, count(*) AS size FROM record"  # noqa: S608 - a constant
-        f" WHERE allowed = 0 AND id != ? AND id NOT IN ({_STAYING})"
-        " GROUP BY upstream, day, failed ORDER BY size DESC, day, upstream, failed LIMIT 1",
-        (spare,),
-    ).fetchone()
-    if group is None:
-        return None
-    *alike, size = group
-    (victim,) = database.execute(
-        "SELECT id FROM record WHERE allowed = 0 AND upstream = ? AND day = ? AND failed = ?"  # noqa: S608 - a constant
-        f" AND id != ? AND id NOT IN ({_STAYING}) ORDER BY first_seen, id LIMIT 1 OFFSET ?",
-        (*alike, spare, size // 2),
-    ).fetchone()
-    database.execute("INSERT INTO dropped VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", alike)
-    return str(victim)
+def _victims(database: sqlite3.Connection, staying: set[str], *, for_refused: bool) -> Iterator[_Victim]:
+    """The records that may go, in the order of rules 2 and 3."""
+    for (identity,) in database.execute("SELECT id FROM record WHERE allowed = 1 ORDER BY last_seen, id").fetchall():
+        if identity not in staying:
+            yield _Victim(identity, allowed=True, alike=("", "", ""))
+    if not for_refused:
+        return
+    groups: dict[tuple[str, str, str], list[str]] = {}  # ids, the first seen first
+    rows = database.execute("SELECT upstream, day, failed, id FROM record WHERE allowed = 0 ORDER BY first_seen, id")
+    for *alike, identity in rows.fetchall():
+        if identity not in staying:
+            groups.setdefault(tuple(alike), []).append(identity)
+    # the largest group first; among equals that of the oldest day
+    heap = [(-len(ids), alike[1], alike) for alike, ids in groups.items()]
+    heapq.heapify(heap)
+    while heap:
+        _, day, alike = heap[0]
+        ids = groups[alike]
+        yield _Victim(ids.pop(len(ids) // 2), allowed=False, alike=alike)
+        if ids:
+            heapq.heapreplace(heap, (-len(ids), day, alike))
+        else:
+            heapq.heappop(heap)

@@ -38,7 +38,7 @@ CREATE TABLE record (
 CREATE INDEX record_by_time ON record (last_seen);
 CREATE INDEX record_by_age ON record (allowed, last_seen, id);
 CREATE INDEX record_by_upstream ON record (upstream, allowed, last_seen, id);
-CREATE INDEX record_alike ON record (allowed, upstream, day, failed, first_seen, id);
+CREATE INDEX record_alike ON record (allowed, first_seen, id, upstream, day, failed);
 CREATE INDEX record_by_policy ON record (policy);
 CREATE INDEX record_by_log_list ON record (log_list);
 CREATE TABLE link (                   -- the chain of a record

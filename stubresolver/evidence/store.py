@@ -22,15 +22,15 @@ from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence.changes import note_changes
 from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Record
-from stubresolver.evidence.retention import bound_notes, drop_before, make_room, used_octets
+from stubresolver.evidence.retention import bound_notes, drop_before, file_octets, make_room, used_octets
 from stubresolver.evidence.schema import prepare, transaction
 from stubresolver.evidence.writing import identify, iso, write
 from stubresolver.exported import Exported
 from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
 
-# A record is about 10 KiB (docs/design.md), a log list 75 KiB, a policy with certifi's anchors 250 KiB. Eight upstreams
-# with a new certificate every two months and a new list every week fill this in seven years; a forged chain every 30 s
-# fills it in two days, and is thinned out from then on.
+# Measured: a record with its chain is 7 to 9 KiB, a log list 55, a policy with certifi's anchors 170. Eight upstreams
+# with a new certificate every two months and a new list every week come to 6 MiB a year, so this holds ten years; a
+# fresh forged chain every 30 s fills it in three days, and is thinned out from then on.
 DEFAULT_MAXIMUM_OCTETS = 64 * 1024 * 1024
 _MAXIMUM_DEMANDS = 64  # policies and lists held for records to come: one for each upstream, and those before a reload
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
@@ -86,12 +86,17 @@ class EvidenceStore:
                     )
                     events = note_changes(self._database, upstream, verdict, iso(verdict.at))
                     bound_notes(self._database)
-                    make_room(self._database, self._maximum, identity, for_refused=not verdict.allowed)
+                    self._bound(identity, for_refused=not verdict.allowed)
             except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
                 if not self._is_kept(identity):
                     raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
                 return Kept(identity, new=False, events=())
         return Kept(identity, new, events)
+
+    def _bound(self, identity: str, *, for_refused: bool) -> None:
+        """Hold the size; where it is exceeded, free a little more, so that not every record has to look for room."""
+        if used_octets(self._database) > self._maximum:
+            make_room(self._database, self._maximum - self._maximum // 64, identity, for_refused=for_refused)
 
     def _snapshots(self, verdict: Verdict) -> tuple[bytes, bytes | None]:
         """The policy and the list of a verdict; raises `EvidenceError` where `keep_demands` has not seen them."""
@@ -217,7 +222,7 @@ class EvidenceStore:
         Raises `EvidenceError`.
         """
         with self._reading():
-            used = used_octets(self._database)
+            size = file_octets(self._database)
             gone: list[bool] = []
             with transaction(self._database, keep=not dry_run):
                 if before is not None:
@@ -225,9 +230,10 @@ class EvidenceStore:
                 if keep_octets is not None:
                     gone += make_room(self._database, keep_octets, "", for_refused=True)
                 left = used_octets(self._database)
-            # in one go: each step of the statement gives one page back
-            self._database.execute("PRAGMA incremental_vacuum").fetchall()
-        return Pruned(allowed=sum(gone), refused=len(gone) - sum(gone), octets=used - left)
+            if not dry_run:
+                # as a script: each step of the statement gives one page back, and `execute` takes one step
+                self._database.executescript("PRAGMA incremental_vacuum")
+        return Pruned(allowed=sum(gone), refused=len(gone) - sum(gone), octets=size - left)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
