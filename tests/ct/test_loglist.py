@@ -57,6 +57,7 @@ def test_a_list_loads_as_it_is_written():
     """Every field that judges is taken over from the schema; both kinds of log are one type."""
     found = LogList.parse(VALID)
     assert (found.version, found.timestamp, found.digest) == ("lab.1", NOW, sha256(VALID).hexdigest())
+    assert found.octets == VALID
     assert list(found.logs) == [ALDER.log_id, BIRCH.log_id]
     alder, birch = found.logs.values()
     assert (alder.description, alder.operator, alder.kind, alder.state) == (

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stubresolver.ct import CTPolicy
 from stubresolver.ct.der import subject_public_key_info
 from stubresolver.errors import ConfigError
-from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, read_policy
+from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, Rule, read_policy
 
 SHIPPED = (resources.files("stubresolver") / "data/policy.toml").read_bytes()
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,20 @@ def test_an_own_file_changes_what_it_names():
     assert (policy.anchors, policy.minimum_tls) == ("/roots.pem", "TLSv1.2")
     assert policy.issuers == read_policy(SHIPPED, None, "none").issuers
     assert read("") == read_policy(SHIPPED, None, "none")
+
+
+def test_every_rule_and_every_key_is_explained():
+    """docs/policy.md has a section for each rule, and a row for each key that there is."""
+    text = (ROOT / "docs/policy.md").read_text("utf-8")
+    for rule in Rule:
+        assert f"\n## {rule.value}\n" in text
+        assert f"[`{rule.value}`](#{rule.value.replace('.', '')})" in text
+    for table, values in tomllib.loads(SHIPPED.decode()).items():
+        for key, value in values.items():
+            row = next(line for line in text.splitlines() if line.startswith(f"| `{table}.{key}` |"))
+            assert (
+                isinstance(value, list) or (str(value).lower() if not isinstance(value, str) else f'"{value}"') in row
+            )
 
 
 def test_every_number_of_the_file_is_used():
