@@ -9,6 +9,7 @@ import base64
 import binascii
 import enum
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -111,8 +112,8 @@ class LogList:
         """
         denied = {**DENIED_LOGS, **also_denied}
         try:
-            document = msgspec.json.decode(octets, type=_Document)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            document = msgspec.convert(json.loads(octets, object_pairs_hook=_unique), _Document)
+        except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
             raise LogListError(f"not a log list in the v3 schema: {error}") from None
         logs: dict[bytes, Log] = {}
         for log in _logs(document):
@@ -134,6 +135,17 @@ class LogList:
             denied=denied,
             octets=octets,
         )
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose names are unique (RFC 8259 s4): else two readers of one list could see two lists."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice in an object"
+        )
+    return found
 
 
 class _State(msgspec.Struct):
@@ -179,12 +191,17 @@ class _Document(msgspec.Struct):
 def _logs(document: _Document) -> Iterable[Log]:
     """Every log of the document, checked."""
     for operator in document.operators:
-        if not operator.name.strip() or not operator.name.isprintable():
-            raise LogListError(f"operator {operator.name!r}: expected a printable name")
+        name = _operator_name(operator.name)
         for log in operator.logs:
-            yield _log(log, operator.name, LogKind.RFC6962)
+            yield _log(log, name, LogKind.RFC6962)
         for log in operator.tiled_logs:
-            yield _log(log, operator.name, LogKind.STATIC_CT)
+            yield _log(log, name, LogKind.STATIC_CT)
+
+
+def _operator_name(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise LogListError(f"operator {name!r}: expected a printable name")
+    return name
 
 
 def _log(log: _Log, operator: str, kind: LogKind) -> Log:
@@ -204,7 +221,7 @@ def _log(log: _Log, operator: str, kind: LogKind) -> Log:
         interval = TemporalInterval(
             _time(log.temporal_interval.start_inclusive, name), _time(log.temporal_interval.end_exclusive, name)
         )
-    previous = [(item.name, _time(item.end_time, name)) for item in log.previous_operators]
+    previous = [(_operator_name(item.name), _time(item.end_time, name)) for item in log.previous_operators]
     return Log(
         log_id=log_id,
         key=_key(key, name),

@@ -97,9 +97,9 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
 
 def _parse_name(text: str, fragment: str) -> str | None:
     """The authentication name after '#', or None where there is none."""
-    if not fragment:
+    if "#" not in text:
         return None
     name = fragment.rstrip(".").lower()
     if not _NAME.match(name) or name.replace(".", "").isdigit():
-        raise BadInput(f"upstream {text!r}: {fragment!r} is not a host name; expected something like one.one.one.one")
+        raise BadInput(f"upstream {text!r}: {fragment!r} is not a host name; after '#' stands one like one.one.one.one")
     return name

@@ -177,8 +177,11 @@ def _uncounted(checked: Sequence[CheckedSct]) -> str:
 def _age_finding(log_list: LogList, now: datetime) -> Finding:
     """How old the pinned list is. A note so far: what a stale list does to a verdict is not decided here."""
     days = (now - log_list.timestamp).days
-    word = "stale, update it" if days >= _STALE_NOTE else "fresh"
-    return Finding(Rule.CT_LIST_AGE, Outcome.NOTE, f"log list {log_list.version}", f"{days} days old: {word}")
+    if days < 0:
+        detail = f"dated {-days} days after the time of judgement"
+    else:
+        detail = f"{days} days old: {'stale, update it' if days >= _STALE_NOTE else 'fresh'}"
+    return Finding(Rule.CT_LIST_AGE, Outcome.NOTE, f"log list {log_list.version}", detail)
 
 
 def _judged(item: CheckedSct) -> JudgedSct:

@@ -290,3 +290,23 @@ def test_current_is_qualified_usable_or_readonly(state):
     logs = [BIRCH, LabLog("Cedar", "Cedar 1", state=state.value, since=NOW - timedelta(days=1))]
     log = next(log for log in LogList.parse(log_list_json(logs, now=NOW)).logs.values() if log.operator == "Cedar")
     assert log.is_current(NOW) is (state.value in {"qualified", "usable", "readonly"})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            b'"state": {',
+            b'"state": {"retired": {"timestamp": "2020-01-01T00:00:00Z"}}, "state": {',
+            "'state' stands twice",
+        ),
+        (b'"version": ', b'"version": "x", "version": ', "'version' stands twice"),
+        (b'"mmd": ', b'"previous_operators": [{"name": " ", "end_time": 0}], "mmd": ', "expected a printable name"),
+        (b'"name": "Alder"', b'"name": "Al\\u001bder"', "expected a printable name"),
+    ],
+)
+def test_two_readings_and_empty_names_are_refused(before, after, words):
+    """A list means one thing to every reader (RFC 8259 s4), and names somebody."""
+    assert VALID.count(before)
+    with pytest.raises(LogListError, match=words):
+        LogList.parse(VALID.replace(before, after, 1))

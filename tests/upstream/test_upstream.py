@@ -63,7 +63,7 @@ def test_upstream_is_read_and_written_alike(text, upstream):
         ("tls://user:secret@1.1.1.1", "user names"),
         ("https://1.1.1.1/dns-query?a=b", "query strings"),
         ("tls://1.1.1.1/path", "DoT has no path"),
-        ("tls://1.1.1.1#", None),
+        ("tls://1.1.1.1#", "not a host name"),
         ("tls://1.1.1.1#-bad.test", "not a host name"),
         ("tls://1.1.1.1#a..b", "not a host name"),
         ("tls://1.1.1.1#1.0.0.1", "not a host name"),
@@ -77,7 +77,7 @@ def test_upstream_is_read_and_written_alike(text, upstream):
     ],
 )
 def test_what_cannot_be_dialled_is_refused_with_the_reason(text, problem):
-    """The message names what was got and what was expected; an empty fragment is no name."""
+    """The message names what was got and what was expected; a '#' promises a name."""
     if problem is None:
         assert parse_upstream(text).name is None
         return
