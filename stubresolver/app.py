@@ -7,7 +7,7 @@ arrives here is a defect and ends the process, which the service manager starts 
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -17,6 +17,7 @@ from stubresolver.evidence import EvidenceStore
 from stubresolver.resolve import Resolver
 from stubresolver.serve import TcpServer, UdpServer
 from stubresolver.transport import TLSContext
+from stubresolver.trust import Trust
 from stubresolver.upstream import (
     ConnectionLost,
     Demands,
@@ -25,11 +26,12 @@ from stubresolver.upstream import (
     Pool,
     PoolEvent,
     PoolStatistics,
+    Upstream,
 )
-from stubresolver.verify import Presented, Verdict, Verifier
+from stubresolver.verify import Mode, Presented, Verdict, Verifier
 from stubresolver.wire import Query
 
-# How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; systemd waits 90 s.
+# How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; our unit waits 15 s.
 GRACE = 5.0
 WRITE_GRACE = 2.0  # for clients to take the answers that they are owed over TCP; on loopback they do at once
 
@@ -39,9 +41,10 @@ log = logging.getLogger("stubresolver")
 class App:
     """A resolver with its upstreams: built from values, run once."""
 
-    def __init__(self, settings: Settings, demands: Demands) -> None:
+    def __init__(self, settings: Settings, demands: Mapping[Upstream, Demands]) -> None:
+        """`demands` names the upstreams, the most preferred one first."""
         self._settings = settings
-        self._pool = Pool(settings.upstreams, demands, settings.upstream, report_event)
+        self._pool = Pool(demands, settings.upstream, report_event)
         self._resolver = Resolver(self._pool, AnswerCache(settings.cache), settings.resolver)
         self._stopping = trio.Event()
 
@@ -74,10 +77,14 @@ class App:
             nursery.cancel_scope.cancel()
         return answer, statistics
 
-    def renew(self, demands: Demands) -> None:
-        """Judge by other demands from now on; neither a connection nor an answer from before is used again."""
-        self._pool.renew(demands)
-        self._resolver.forget()
+    async def renew(self, demands: Mapping[Upstream, Demands], *, forget: bool) -> None:
+        """Judge the same upstreams by other demands from now on; what stands and falls short of them is used no more.
+
+        `forget` the answers from before, too, where the demands are not the same as before.
+        """
+        await self._pool.renew(demands)
+        if forget:
+            self._resolver.forget()
 
     def stop(self) -> None:
         """Let `serve` finish what is in flight and return."""
@@ -91,26 +98,51 @@ class _Recorder:
         self._store = store
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
-        if self._store is not None:
-            await trio.to_thread.run_sync(self._store.record, upstream, presented, verdict)
+        if self._store is None:
+            return
+        kept = await trio.to_thread.run_sync(self._store.record, upstream, presented, verdict)
+        for event in kept.events:
+            log.warning("%s: %s changed: %s -> %s", event.upstream, event.kind, event.before, event.after)
 
 
-def build_demands(verifier: Verifier, evidence: EvidenceStore | None) -> Demands:
-    """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept."""
-    context = TLSContext(verifier.policy.anchors, verifier.policy.minimum_tls)
+def build_demands(verifier: Verifier, evidence: EvidenceStore | None, policy: str = "") -> Demands:
+    """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept.
+
+    A policy that only reports is to say which TLS version an upstream has, so it speaks every version that there is.
+    """
+    report = verifier.policy.mode is Mode.REPORT
+    context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
     if evidence is not None:
         evidence.keep_demands(verifier.policy, verifier.log_list)
-    return Demands(context, verifier, _Recorder(evidence))
+    return Demands(context, verifier, _Recorder(evidence), policy=policy)
+
+
+def build_all_demands(trust: Trust, evidence: EvidenceStore | None) -> dict[Upstream, Demands]:
+    """What `dial` needs of each upstream; those with the same policy share it."""
+    built = {
+        demanded: build_demands(demanded.verifier, evidence, str(demanded))
+        for demanded in dict.fromkeys(trust.upstreams.values())
+    }
+    return {upstream: built[demanded] for upstream, demanded in trust.upstreams.items()}
 
 
 def report_event(event: PoolEvent) -> None:
     """One log line for each judgement, failed dial and lost connection; never a name that a client asked for."""
     match event:
-        case Judged(upstream, verdict) if verdict.allowed:
-            log.info("%s: allowed: %s", upstream, verdict.summary)
-        case Judged(upstream, verdict):
-            log.error("%s: REFUSED, no query was sent: %s", upstream, verdict.summary)
+        case Judged(upstream, verdict, again):
+            _report_verdict(upstream, verdict, again=again)
         case DialFailed(upstream, error):
             log.warning("%s", error.summary if str(upstream) in error.summary else f"{upstream}: {error.summary}")
         case ConnectionLost(upstream, reason):
             log.info("%s: connection lost: %s", upstream, reason)
+
+
+def _report_verdict(upstream: Upstream, verdict: Verdict, *, again: bool) -> None:
+    judged = "judged again: " if again else ""
+    if verdict.allowed:
+        log.info("%s: %sallowed: %s", upstream, judged, verdict.summary)
+    elif verdict.connects:
+        log.warning("%s: %s%s", upstream, judged, verdict.summary)  # it begins with REPORT ONLY
+    else:
+        effect = "no more queries are sent" if again else "no query was sent"
+        log.error("%s: %sREFUSED, %s: %s", upstream, judged, effect, verdict.summary)

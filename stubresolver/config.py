@@ -6,8 +6,8 @@ says where an error stands. No file is needed; without one everything has its de
 
 import importlib.resources
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -44,6 +44,15 @@ DEFAULT_UPSTREAMS = (
     "https://[2606:4700:4700::1001]/dns-query#cloudflare-dns.com",
 )
 
+# Where distributions keep the system's store as one file, the places that Go's crypto/x509 looks at (root_linux.go).
+SYSTEM_STORES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),  # Debian, Ubuntu, Arch, Gentoo: update-ca-certificates(8)
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),  # Fedora, RHEL: update-ca-trust(8)
+    Path("/etc/ssl/ca-bundle.pem"),  # openSUSE
+    Path("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),  # CentOS, RHEL
+    Path("/etc/ssl/cert.pem"),  # Alpine
+)
+
 _T = TypeVar("_T")
 
 
@@ -52,6 +61,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     policy: str = ""  # a policy file on top of the shipped one; "" for the shipped one alone
     log_list: str = ""  # a log list in the v3 schema; "" for the shipped one
+    upstreams: dict[str, str] = {}  # upstream: a policy file of its own, instead of `policy`
 
 
 class EvidenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,8 +94,18 @@ class Settings:
     resolver: ResolverOptions = field(default_factory=ResolverOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
     policy_file: Path | None = None
+    upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
     log_list_file: Path | None = None
     evidence_file: Path | None = None
+
+    def with_trust(self, policy_file: Path | None, log_list_file: Path | None) -> "Settings":
+        """These settings with a policy instead of all that they name, and with a log list, where these are given."""
+        return replace(
+            self,
+            policy_file=policy_file or self.policy_file,
+            upstream_policies={} if policy_file else self.upstream_policies,
+            log_list_file=log_list_file or self.log_list_file,
+        )
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -129,12 +149,28 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         resolver=document.resolver,
         cache=document.cache,
         policy_file=folder / document.trust.policy if document.trust.policy else None,
+        upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder),
         log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
         evidence_file=folder / document.evidence.file if document.evidence.file else None,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and where it came from."""
+
+    policy: Policy
+    source: str  # the file, or "the shipped policy"
+    anchors: str  # whose roots: a file, "certifi", or the system's store
+    warning: str = ""  # what to know about the anchors
+
+
 def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
+    """The policy of `load_policy_file` alone."""
+    return load_policy_file(path, anchors).policy
+
+
+def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPolicy:
     """The policy with its anchors: `path` on top of the shipped one, `anchors` a PEM file instead of the policy's own.
 
     Raises `ConfigError` that names file and key.
@@ -142,14 +178,22 @@ def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
     shipped = read_shipped("policy.toml")
     name = str(path) if path else "the shipped policy"
     policy = read_policy(shipped, read_file(path, "trust.policy") if path else None, name)
+    whose, warning = policy.anchors, ""
     if anchors is not None:
-        return policy.with_anchors(_read_anchors(anchors, str(anchors), ""))
-    if policy.anchors == "certifi":
-        return policy.with_anchors(_read_anchors(_certifi_file(name), name, "anchors.source"))
-    if policy.anchors == "system":
-        raise ConfigError(name, "anchors.source", 'the system\'s store is not offered: name a PEM file, or "certifi"')
-    folder = path.parent if path else Path()
-    return policy.with_anchors(_read_anchors(folder / policy.anchors, name, "anchors.source"))
+        certificates, whose = _read_anchors(anchors, str(anchors), ""), str(anchors)
+    elif policy.anchors == "certifi":
+        certificates = _read_anchors(_certifi_file(name), name, "anchors.source")
+    elif policy.anchors == "system":
+        store = _system_store(name)
+        certificates, whose = _read_anchors(store, name, "anchors.source"), f"the system's store, {store}"
+        warning = (
+            f"{name}: anchors.source: the {len(certificates)} roots are this machine's own store, {store}: whoever "
+            "administers it, and any product that installs a root, such as an inspecting proxy, has a say in it"
+        )
+    else:
+        file = (path.parent if path else Path()) / policy.anchors
+        certificates, whose = _read_anchors(file, name, "anchors.source"), str(file)
+    return LoadedPolicy(policy.with_anchors(certificates), name, whose, warning)
 
 
 def load_log_list(path: Path | None) -> LogList:
@@ -176,6 +220,15 @@ def read_shipped(name: str) -> bytes:
     return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
 
 
+def _system_store(name: str) -> Path:
+    """The file that holds the system's store; raises `ConfigError` where there is none."""
+    for file in SYSTEM_STORES:
+        if file.is_file():
+            return file
+    places = ", ".join(map(str, SYSTEM_STORES))
+    raise ConfigError(name, "anchors.source", f"the system's store is not there, none of {places}: name a PEM file")
+
+
 def _certifi_file(name: str) -> Path:
     """The file that ships inside certifi; raises `ConfigError` where somebody has put the system's store in its place.
 
@@ -197,6 +250,27 @@ def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:
     except UnreadableCertificate as error:
         raise ConfigError(name, key, f"{path}: {error}" if key else str(error)) from None
     return anchors
+
+
+def _upstream_policies(
+    table: Mapping[str, str], upstreams: Collection[Upstream], name: str, folder: Path
+) -> dict[Upstream, Path]:
+    """The policy files of the upstreams that name their own; raises `ConfigError`.
+
+    An upstream that nobody asks is an error: a slip of the pen would leave another one under the wrong policy.
+    """
+    policies: dict[Upstream, Path] = {}
+    for text, file in table.items():
+        key = f'trust.upstreams."{text}"'
+        upstream = _parsed(parse_upstream, text, name, key)
+        if upstream not in upstreams:
+            raise ConfigError(name, key, "expected one of `upstreams`, and this is none of them")
+        if upstream in policies:
+            raise ConfigError(name, key, f"the same upstream, {upstream}, stands there twice")
+        if not file:
+            raise ConfigError(name, key, "expected the path of a policy file, got an empty text")
+        policies[upstream] = folder / file
+    return policies
 
 
 def _parsed(parse: Callable[[str], _T], text: str, name: str, key: str) -> _T:

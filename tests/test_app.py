@@ -31,7 +31,7 @@ class Held:
 async def test_stop_writes_what_is_owed_over_tcp(again):
     """Answers that come after `stop`, be it all at once, are written to every connection that waits for one."""
     held = Held()
-    app = App(Settings(upstreams=()), demands=None)
+    app = App(Settings(upstreams=()), demands={})
     app._resolver = Resolver(held, AnswerCache(CacheOptions()), ResolverOptions())
     udp, tcp = (bind(parse_listen_address("127.0.0.1:0")) for bind in (bind_udp, bind_tcp))
     async with trio.open_nursery() as nursery:

@@ -13,6 +13,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"lab", "app"},
+    {"trust"},
     {"config"},
     {"serve"},
     {"upstream"},

@@ -8,7 +8,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from stubresolver.config import Settings, load_log_list, load_policy, load_settings, parse_settings, read_shipped
+from stubresolver.config import (
+    Settings,
+    load_log_list,
+    load_policy,
+    load_policy_file,
+    load_settings,
+    parse_settings,
+    read_shipped,
+)
 from stubresolver.errors import ConfigError
 from stubresolver.lab.world import World
 from stubresolver.verify import Policy
@@ -56,6 +64,19 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "key", "words"),
     [
+        ('[trust.upstreams]\n"tls://9.9.9.9" = "p.toml"\n', 'trust.upstreams."tls://9.9.9.9"', "one of `upstreams`"),
+        ('[trust.upstreams]\n"tls://1.1.1.1" = "p.toml"\n', 'trust.upstreams."tls://1.1.1.1"', "one of `upstreams`"),
+        ('[trust.upstreams]\n"one" = "p.toml"\n', 'trust.upstreams."one"', "not spoken"),
+        (
+            'upstreams = ["tls://1.1.1.1"]\n[trust.upstreams]\n"tls://1.1.1.1" = "a"\n"tls://1.1.1.1:853" = "b"\n',
+            'trust.upstreams."tls://1.1.1.1:853"',
+            "twice",
+        ),
+        (
+            'upstreams = ["tls://1.1.1.1"]\n[trust.upstreams]\n"tls://1.1.1.1" = ""\n',
+            'trust.upstreams."tls://1.1.1.1"',
+            "path of a policy file",
+        ),
         ("upstreams = []", "upstreams", "length >= 1"),
         ('upstreams = ["tls://dns.example"]', "upstreams[0]", "not an IP address"),
         ('upstreams = ["udp://1.1.1.1"]', "upstreams[0]", "'udp'"),
@@ -124,13 +145,42 @@ def test_anchors_come_from_where_the_policy_says(tmp_path: Path) -> None:
     ("source", "words"),
     [("absent.pem", "cannot be read"), ("policy.toml", "no certificates in PEM"), ("system", "the system's store")],
 )
-def test_anchors_that_cannot_be_had_are_an_error(tmp_path: Path, source: str, words: str) -> None:
+def test_anchors_that_cannot_be_had_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
     """No anchors means no service; never another store instead."""
+    monkeypatch.setattr("stubresolver.config.SYSTEM_STORES", (tmp_path / "absent.crt",))
     path = tmp_path / "policy.toml"
     path.write_text(f'[anchors]\nsource = "{source}"\n')
     with pytest.raises(ConfigError, match=words) as caught:
         load_policy(path)
     assert "anchors.source" in str(caught.value)
+
+
+def test_systems_store_is_named_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who asks for it gets this machine's store, the first that is there, and reads whose it is."""
+    world = World(datetime(2026, 11, 2, tzinfo=UTC))
+    store = tmp_path / "ca-bundle.crt"
+    store.write_bytes(world.anchors_pem)
+    monkeypatch.setattr("stubresolver.config.SYSTEM_STORES", (tmp_path / "absent.crt", store))
+    (tmp_path / "policy.toml").write_text('[anchors]\nsource = "system"\n')
+    loaded = load_policy_file(tmp_path / "policy.toml")
+    assert loaded.policy.anchors == world.policy.anchors
+    assert loaded.anchors == f"the system's store, {store}"
+    assert "whoever administers it, and any product that installs a root" in loaded.warning
+    assert not load_policy_file(None).warning
+
+
+def test_upstream_may_name_its_own_policy() -> None:
+    """The key is compared as a value, however it is written; the path counts from the configuration's folder."""
+    settings = parse(
+        'upstreams = ["tls://10.0.0.53#DNS.corp.example", "tls://1.1.1.1"]\n'
+        '[trust.upstreams]\n"tls://10.0.0.53:853#dns.corp.example." = "corp.toml"\n'
+    )
+    assert settings.upstream_policies == {settings.upstreams[0]: Path("/etc/mine/corp.toml")}
+    other = settings.with_trust(Path("all.toml"), None)
+    assert (other.policy_file, other.upstream_policies) == (Path("all.toml"), {})
+    assert settings.with_trust(None, None) == settings
 
 
 def test_anchor_that_the_judge_cannot_read_is_an_error(tmp_path: Path) -> None:

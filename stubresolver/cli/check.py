@@ -1,6 +1,8 @@
 """`stubresolver check`: dial and judge without asking anything, or judge a chain from a file."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import click
 import trio
 from rich.console import Console
 
-from stubresolver.app import build_demands
+from stubresolver.app import build_all_demands
 from stubresolver.cli.common import (
     anchors_option,
     config_option,
@@ -23,6 +25,7 @@ from stubresolver.cli.shown import show_verdict
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput, EvidenceError, UpstreamError
 from stubresolver.evidence import EvidenceStore
+from stubresolver.trust import load_trust
 from stubresolver.upstream import Demands, Upstream, inspect, parse_upstream
 from stubresolver.verify import Presented, UnreadableCertificate, Verdict, Verifier, certificates_from_pem
 
@@ -68,19 +71,19 @@ def command(
 
     Exit status: 0 all allowed, 1 one refused, 2 bad input, 3 one could not be reached (and none refused).
     """  # noqa: D301 - \b tells click to keep the lines that follow
-    settings = load_settings(config_file)
-    policy = load_policy(policy_file or settings.policy_file, anchors_file)
-    verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
+    settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if chain_file is not None:
         if upstreams:
             raise BadInput("--chain judges a file; it does not go with upstreams to dial")
+        verifier = Verifier(load_policy(settings.policy_file, anchors_file), load_log_list(settings.log_list_file))
         return _check_chain(verifier, chain_file, address, name, at, as_json=as_json)
     stray = [option for option, value in (("--address", address), ("--name", name), ("--at", at)) if value is not None]
     if stray:
         raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
-    targets = tuple(parse_upstream(text) for text in upstreams) or settings.upstreams
-    demands = build_demands(verifier, _evidence(settings))
-    return trio.run(_check_upstreams, demands, targets, as_json)
+    if upstreams:
+        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
+    demands = build_all_demands(load_trust(settings, anchors_file), _evidence(settings))
+    return trio.run(_check_upstreams, demands, as_json)
 
 
 def _check_chain(
@@ -110,22 +113,22 @@ def _check_chain(
     return 0 if verdict.allowed else _REFUSED
 
 
-async def _check_upstreams(demands: Demands, upstreams: tuple[Upstream, ...], as_json: bool) -> int:
+async def _check_upstreams(demands: Mapping[Upstream, Demands], as_json: bool) -> int:
     """Dial all at once, show them in their order; the gravest outcome is the exit status."""
     outcomes: dict[Upstream, tuple[Presented, Verdict] | UpstreamError] = {}
 
     async def look(upstream: Upstream) -> None:
         try:
-            outcomes[upstream] = await inspect(upstream, demands)
+            outcomes[upstream] = await inspect(upstream, demands[upstream])
         except UpstreamError as error:
             outcomes[upstream] = error
 
     async with trio.open_nursery() as nursery:
-        for upstream in upstreams:
+        for upstream in demands:
             nursery.start_soon(look, upstream)
     console = Console()
-    for upstream in upstreams:
-        _show(console, upstream, outcomes[upstream], as_json=as_json)
+    for upstream in demands:
+        _show(console, upstream, demands[upstream].policy, outcomes[upstream], as_json=as_json)
     found = outcomes.values()
     if any(isinstance(outcome, tuple) and not outcome[1].allowed for outcome in found):
         return _REFUSED
@@ -133,22 +136,31 @@ async def _check_upstreams(demands: Demands, upstreams: tuple[Upstream, ...], as
 
 
 def _show(
-    console: Console, upstream: Upstream, outcome: tuple[Presented, Verdict] | UpstreamError, *, as_json: bool
+    console: Console,
+    upstream: Upstream,
+    policy: str,
+    outcome: tuple[Presented, Verdict] | UpstreamError,
+    *,
+    as_json: bool,
 ) -> None:
-    """One upstream's outcome, as JSON or for people."""
+    """One upstream's outcome, and by which policy, as JSON or for people."""
     if isinstance(outcome, UpstreamError):
         if as_json:
-            click.echo(json.dumps({"upstream": str(upstream), "error": outcome.summary}))
+            click.echo(
+                json.dumps({"upstream": str(upstream), "demands": policy, "error": outcome.summary}, ensure_ascii=False)
+            )
         else:
             console.print(f"{upstream}", style="bold", markup=False, highlight=False)
             console.print(f"NOT REACHED  {outcome.summary}\n", style="yellow", markup=False, highlight=False)
         return
     presented, verdict = outcome
     if as_json:
-        click.echo(json.dumps({"upstream": str(upstream), **verdict.to_jsonable()}, ensure_ascii=False))
+        click.echo(
+            json.dumps({"upstream": str(upstream), "demands": policy, **verdict.to_jsonable()}, ensure_ascii=False)
+        )
     else:
         show_verdict(console, str(upstream), presented, verdict)
-        console.print()
+        console.print(f"judged by {policy}\n", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _evidence(settings: Settings) -> EvidenceStore | None:

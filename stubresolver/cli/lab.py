@@ -8,7 +8,7 @@ import contextlib
 import json
 import signal
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -80,7 +80,7 @@ async def _lab(bound: Bound, evidence: EvidenceStore, once: bool, as_json: bool)
     demands = build_demands(Verifier(world.policy, world.log_list), evidence)
     async with trio.open_nursery() as nursery:
         upstreams = await _start_upstreams(nursery, world)
-        app = App(replace(Settings(), upstreams=upstreams), demands)
+        app = App(Settings(), dict.fromkeys(upstreams, demands))
         await nursery.start(_serve, app, bound)
         _introduce(console, world, bound, upstreams)
         honest = [await _ask_honest(console, demands, upstream, as_json=as_json) for upstream in upstreams]
@@ -135,7 +135,7 @@ def _introduce(console: Console, world: World, bound: Bound, upstreams: tuple[Up
 async def _ask_honest(console: Console, demands: Demands, upstream: Upstream, *, as_json: bool) -> bool:
     """One query through each honest upstream, and what was known of it first."""
     query = Query(dns.message.make_query("example.lab", dns.rdatatype.A, use_edns=0, id=1).to_wire(), tcp=True)
-    app = App(replace(Settings(), upstreams=(upstream,)), demands)
+    app = App(Settings(), {upstream: demands})
     wire, statistics = await app.ask(query)
     answer = dns.message.from_wire(wire)
     line = statistics.upstreams[0]

@@ -17,12 +17,13 @@ import dns.rdataclass
 import dns.rdatatype
 import trio
 
-from stubresolver.app import App, build_demands
+from stubresolver.app import App, build_all_demands
 from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option
-from stubresolver.config import load_log_list, load_policy, load_settings
+from stubresolver.config import load_settings
 from stubresolver.errors import BadInput, MalformedQuery
+from stubresolver.trust import load_trust
 from stubresolver.upstream import UpstreamStatistics, parse_upstream
-from stubresolver.verify import Verifier, printable
+from stubresolver.verify import printable
 from stubresolver.wire import Query
 
 _PAYLOAD = 1232  # octets; dnsflagday.net/2020, the size that needs no fragments. The answer itself comes over TLS.
@@ -63,18 +64,17 @@ def command(
     Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, or there is no
     place to keep the evidence, 2 bad input, 3 no upstream answered.
     """  # noqa: D301 - \b tells click to keep the lines that follow
-    settings = load_settings(config_file)
+    settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
-    policy = load_policy(policy_file or settings.policy_file)
-    verifier = Verifier(policy, load_log_list(log_list_file or settings.log_list_file))
+    trust = load_trust(settings)
     query = _build(name, rdtype, dnssec=dnssec)
     try:
         parsed = Query(query.to_wire(), tcp=True)
     except MalformedQuery as error:
         raise BadInput(f"{name} {rdtype} cannot be asked: {error}") from None
     with contextlib.closing(open_evidence(settings)) as evidence:
-        app = App(settings, build_demands(verifier, evidence))
+        app = App(settings, build_all_demands(trust, evidence))
         started, wire, known, ended = trio.run(_ask, app, parsed)
     answer = dns.message.from_wire(wire)
     failed = answer.rcode() == dns.rcode.SERVFAIL
@@ -89,6 +89,8 @@ def command(
         click.echo(_dig_like(answer))
         click.echo(f";; {_connection(shown)}, {milliseconds} ms with the connection's set-up")
         click.echo(f";; {_verdict(shown)}")
+        if shown is not None:
+            click.echo(f";; judged by {shown.policy}")
     if not failed or any(line.answered for line in known):
         return 0
     return 1 if refused else 3
@@ -175,5 +177,6 @@ def _jsonable(answer: dns.message.Message, line: UpstreamStatistics | None, mill
         "tls": {"version": line.tls.version, "cipher": line.tls.cipher, "group": line.tls.group, "alpn": line.tls.alpn}
         if line and line.tls
         else None,
+        "demands": line.policy if line else None,
         "verdict": line.verdict.to_jsonable() if line and line.verdict else None,
     }

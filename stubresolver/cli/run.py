@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import os
 import signal
 from dataclasses import replace
 from ipaddress import ip_address
@@ -12,14 +13,16 @@ import click
 import trio
 
 from stubresolver import systemd
-from stubresolver.app import App, build_demands
+from stubresolver.app import App, build_all_demands
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option
 from stubresolver.cli.logs import log_to_stderr
-from stubresolver.config import Settings, load_log_list, load_policy, load_settings
-from stubresolver.errors import StubResolverError
+from stubresolver.cli.status import ServiceStatus, default_status_file, remove_status, status_option, write_status
+from stubresolver.config import Settings, load_settings
+from stubresolver.errors import SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
+from stubresolver.selftest import run_selftest
 from stubresolver.serve import Bound, bind_all, parse_listen_address
-from stubresolver.verify import Verifier
+from stubresolver.trust import Trust, load_trust
 
 log = logging.getLogger("stubresolver")
 
@@ -37,6 +40,7 @@ log = logging.getLogger("stubresolver")
 )
 @policy_option
 @log_list_option
+@status_option
 @config_option
 def command(
     *,
@@ -44,13 +48,14 @@ def command(
     check_only: bool,
     policy_file: Path | None,
     log_list_file: Path | None,
+    status_file: Path | None,
     config_file: Path | None,
 ) -> int:
     """Serve DNS on 127.0.0.1:53 and [::1]:53 from verified upstreams.
 
     Needs no configuration. Sockets that systemd passes (stubresolver.socket) take the place of the listen addresses.
-    SIGTERM ends it after the queries under way; SIGHUP reads policy and log list again. Log lines go to stderr; no
-    name that is asked for is ever logged.
+    SIGTERM ends it after the queries under way; SIGHUP, or `stubresolver reload`, reads policies and log list again.
+    Log lines go to stderr; no name that is asked for is ever logged.
 
     \b
     Examples:
@@ -61,18 +66,17 @@ def command(
     settings = replace(
         settings,
         addresses=tuple(dict.fromkeys(map(parse_listen_address, listen))) or settings.addresses,
-        policy_file=policy_file or settings.policy_file,
-        log_list_file=log_list_file or settings.log_list_file,
-    )
-    verifier = _load_verifier(settings)
+    ).with_trust(policy_file, log_list_file)
+    trust = load_trust(settings)
+    _test_judgement()
     if check_only:
-        _show_settings(settings, verifier)
+        _show_settings(settings, trust)
         return 0
     log_to_stderr()
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
-        app = App(settings, build_demands(verifier, evidence))
-        trio.run(_serve, app, bound, settings, evidence, _trust(verifier))
+        service = _Service(settings, trust, bound, evidence, status_file or default_status_file())
+        trio.run(service.run)
     return 0
 
 
@@ -89,69 +93,123 @@ def _bind(settings: Settings) -> Bound:
     return bound
 
 
-async def _serve(app: App, bound: Bound, settings: Settings, evidence: EvidenceStore, in_force: str) -> None:
-    """Serve until SIGTERM or SIGINT, read policy and log list again on SIGHUP, tell the service manager how it goes."""
-    addresses = ", ".join(f"{sock.getsockname()[0]} port {sock.getsockname()[1]}" for sock in bound.udp)
-    listening = f"listening on {addresses}"
+def _test_judgement() -> None:
+    """Raise `SelfTestFailed` if this installation does not judge as it must."""
+    try:
+        run_selftest()
+    except SelfTestFailed as error:
+        raise SelfTestFailed(f"the self-test failed, so nothing is served: {error}; install it anew") from None
 
-    def started() -> None:
-        log.info("%s; %d upstreams; %s", listening, len(settings.upstreams), in_force)
-        systemd.ready(listening)
 
-    async def obey_signals() -> None:
+class _Service:
+    """The resolver with what surrounds it: signals, the service manager, the status file."""
+
+    def __init__(self, settings: Settings, trust: Trust, bound: Bound, evidence: EvidenceStore, status: Path) -> None:
+        self._settings = settings
+        self._trust = trust  # in force
+        self._bound = bound
+        self._evidence = evidence
+        self._status_file = status
+        self._reloads = 0
+        self._app = App(settings, build_all_demands(trust, evidence))
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey_signals)
+            if interval := systemd.watchdog_interval():
+                nursery.start_soon(systemd.watchdog, interval, _alive)
+            await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
+            nursery.cancel_scope.cancel()
+        remove_status(self._status_file, os.getpid())
+        log.info("stopped")
+
+    def _started(self) -> None:
+        log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
+        self._tell_trust()
+        self._tell_status(f"started: {self._trust}", reloaded=True)
+        systemd.ready(self._state)
+
+    async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGHUP:
                     systemd.reloading()
-                    await _reload(app, settings, evidence)
-                    systemd.ready(listening)
+                    await self._reload()
+                    systemd.ready(self._state)
                     continue
                 log.info("%s: finishing what is in flight", signal.Signals(number).name)
                 systemd.stopping("finishing what is in flight")
-                app.stop()
+                self._app.stop()
 
-    async def alive() -> bool:
-        await trio.lowlevel.checkpoint()
-        return True
+    async def _reload(self) -> None:
+        """Put policies and log list as they are now in force; with an error in any of them the old ones stay."""
+        self._reloads += 1
+        try:
+            trust = await trio.to_thread.run_sync(load_trust, self._settings)
+            demands = await trio.to_thread.run_sync(build_all_demands, trust, self._evidence)
+        except StubResolverError as error:
+            refused = f"reload refused, the policy and log list from before stay in force: {error}"
+            log.error("%s", refused)  # noqa: TRY400 - a person's slip, no defect
+            self._tell_status(refused, reloaded=False)
+            return
+        changed = not trust.demands_the_same(self._trust)
+        await self._app.renew(demands, forget=changed)
+        self._trust = trust
+        reloaded = f"reloaded: {trust}{'' if changed else '; the same demands as before'}"
+        log.info("%s", reloaded)
+        self._tell_trust()
+        self._tell_status(reloaded, reloaded=True)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(obey_signals)
-        if interval := systemd.watchdog_interval():
-            nursery.start_soon(systemd.watchdog, interval, alive)
-        await app.serve(bound.udp, bound.tcp, started)
-        nursery.cancel_scope.cancel()
-    log.info("stopped")
+    @property
+    def _listening(self) -> str:
+        names = (sock.getsockname() for sock in self._bound.udp)
+        return f"listening on {', '.join(f'{name[0]} port {name[1]}' for name in names)}"
+
+    @property
+    def _state(self) -> str:
+        """For the service manager's status line."""
+        reporting = ", ".join(map(str, self._trust.reporting))
+        return f"{self._listening}; REPORT MODE for {reporting}" if reporting else self._listening
+
+    def _tell_trust(self) -> None:
+        """Log what is demanded of each upstream, and what a person should know about it."""
+        for upstream, demanded in self._trust.upstreams.items():
+            log.info("%s: %s", upstream, demanded)
+        for warning in self._trust.warnings:
+            log.warning("%s", warning)
+
+    def _tell_status(self, outcome: str, *, reloaded: bool) -> None:
+        """Write the status file; without one the service is no worse."""
+        status = ServiceStatus(
+            pid=os.getpid(),
+            config=self._settings.source,
+            reloads=self._reloads,
+            reloaded=reloaded,
+            outcome=outcome,
+        )
+        try:
+            write_status(self._status_file, status)
+        except OSError as error:
+            problem = error.strerror or error
+            log.warning(
+                "%s: cannot be written (%s): `stubresolver reload` will not find us", self._status_file, problem
+            )
 
 
-async def _reload(app: App, settings: Settings, evidence: EvidenceStore) -> None:
-    """Put the policy and the log list as they are now in force; with an error in them the old ones stay."""
-    try:
-        verifier = await trio.to_thread.run_sync(_load_verifier, settings)
-    except StubResolverError as error:
-        log.error("reload refused, the policy and log list from before stay in force: %s", error)  # noqa: TRY400
-        return
-    app.renew(build_demands(verifier, evidence))
-    log.info("reloaded: %s", _trust(verifier))
+async def _alive() -> bool:
+    """The watchdog's probe: that it is called says that the loop turns."""
+    await trio.lowlevel.checkpoint()
+    return True
 
 
-def _load_verifier(settings: Settings) -> Verifier:
-    return Verifier(load_policy(settings.policy_file), load_log_list(settings.log_list_file))
-
-
-def _trust(verifier: Verifier) -> str:
-    """Which demands are in force, in one line."""
-    policy, log_list = verifier.policy, verifier.log_list
-    listed = (
-        f"log list {log_list.version} of {log_list.timestamp:%Y-%m-%d}, {len(log_list.logs)} logs" if log_list else ""
-    )
-    return f"policy {policy.digest[:12]} with {len(policy.anchors)} anchors; {listed}"
-
-
-def _show_settings(settings: Settings, verifier: Verifier) -> None:
+def _show_settings(settings: Settings, trust: Trust) -> None:
     """What `--check` found to be in force."""
     click.echo(f"configuration: {settings.source}")
     click.echo(f"listen: {', '.join(str(address) for address in settings.addresses)}")
-    for upstream in settings.upstreams:
-        click.echo(f"upstream: {upstream}")
-    click.echo(f"policy: {settings.policy_file or 'shipped'} ({_trust(verifier)})")
+    for upstream, demanded in trust.upstreams.items():
+        click.echo(f"upstream: {upstream}: {demanded}")
+    click.echo(f"in force: {trust}")
+    for warning in trust.warnings:
+        click.echo(f"warning: {warning}")
     click.echo("everything reads")

@@ -6,6 +6,8 @@ Until then nothing leaves this machine but TCP and the TLS handshake; even our F
 This is also the one place (with `cli`) where wall-clock time is read: one reading serves OpenSSL's validation, the
 judge and the evidence.
 
+When the demands change, a stream that stands is judged again by what its peer showed (`judge_again`).
+
 What it may not do: try again, choose between upstreams, speak DNS, or hand out a stream without requiring its verdict.
 """
 
@@ -13,7 +15,7 @@ import contextlib
 import operator
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -31,7 +33,7 @@ from stubresolver.errors import (
 from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
 from stubresolver.upstream.upstream import Transport, Upstream
 from stubresolver.verify.presented import Presented, TlsFacts
-from stubresolver.verify.verdict import Verdict
+from stubresolver.verify.verdict import Mode, Verdict
 
 # RFC 6298 s2: the first retransmission of a SYN comes after 1 s, the second 2 s later. Three seconds survive the loss
 # of one SYN and leave the client, whose patience ends at about 5 s (dig, glibc), time for another upstream.
@@ -87,13 +89,17 @@ async def open_tcp(upstream: Upstream) -> trio.abc.Stream:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What every dial needs: the TLS machine's context, who judges, who keeps the evidence, and what time it is."""
+    """What every dial needs: the TLS machine's context, who judges, who keeps the evidence, and what time it is.
+
+    Upstreams may have different demands.
+    """
 
     context: TLSContext
     judge: Judge
     recorder: Recorder
     clock: Callable[[], datetime] = utc_now
     open_tcp: Callable[[Upstream], Awaitable[trio.abc.Stream]] = open_tcp
+    policy: str = ""  # what is demanded, in a few words for people
 
 
 class VerifiedStream(trio.abc.Stream):
@@ -105,7 +111,8 @@ class VerifiedStream(trio.abc.Stream):
         connected.verdict.require()
         self.upstream = connected.upstream
         self.presented = connected.presented
-        self.verdict = connected.verdict
+        self.tls_facts = connected.tls_facts
+        self.verdict = connected.verdict  # the one that opened the door
         self._transport = connected.transport
         self._tls = connected.tls
         self._plain = connected.early
@@ -118,7 +125,7 @@ class VerifiedStream(trio.abc.Stream):
     @property
     def alpn(self) -> str | None:
         """The negotiated application protocol."""
-        return self.presented.tls.alpn if self.presented.tls else None
+        return self.tls_facts.alpn
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and write. After an error or a cancellation the stream can only be closed."""
@@ -221,7 +228,7 @@ async def dial(
     """
     connected = await _connect(upstream, demands, connect_timeout, timeout)
     try:
-        _require(connected)
+        _require(upstream, connected.verdict, connected.tls_facts)
         stream = VerifiedStream(_DOOR, connected)
         await _finish_handshake(stream)
     except BaseException:
@@ -241,6 +248,23 @@ async def inspect(
     connected = await _connect(upstream, demands, connect_timeout, timeout)
     await trio.aclose_forcefully(connected.transport)
     return connected.presented, connected.verdict
+
+
+async def judge_again(stream: VerifiedStream, demands: Demands) -> Verdict:
+    """What the peer of a verified stream has shown, judged now and by other demands, and recorded.
+
+    Raises as `dial` does where the stream may not be used any more. The stream is not touched. OpenSSL, too, is asked
+    again: what it said at the handshake was said of other anchors.
+    """
+    upstream, shown = stream.upstream, stream.presented
+    now = demands.clock()
+    facts = stream.tls_facts
+    facts = replace(facts, openssl_error=demands.context.path_error(shown.chain, now))
+    presented = replace(shown, tls=facts)
+    verdict = _judge(upstream, demands.judge, presented, now)
+    await _record(upstream, demands.recorder, presented, verdict)
+    _require(upstream, verdict, facts)
+    return verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,11 +347,10 @@ async def _record(upstream: Upstream, recorder: Recorder, presented: Presented, 
         raise UpstreamError(f"{upstream}: not used, because its evidence could not be kept: {error}") from error
 
 
-def _require(connected: _Connected) -> None:
+def _require(upstream: Upstream, verdict: Verdict, tls: TlsFacts) -> None:
     """Let the verdict take effect. Raises unless this connection may be used for what we want."""
-    connected.verdict.require()
-    upstream, tls = connected.upstream, connected.tls_facts
-    if tls.openssl_error is not None:
+    verdict.require()
+    if tls.openssl_error is not None and verdict.mode is not Mode.REPORT:
         # The verdict has a rule for this. Should a judge forget it, the second lock still holds.
         raise HandshakeFailed(f"{upstream}: OpenSSL does not validate the chain: {tls.openssl_error}")
     if upstream.transport is Transport.DOH and tls.alpn != "h2":

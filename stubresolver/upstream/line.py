@@ -2,6 +2,7 @@
 
 from stubresolver.errors import UpstreamError
 from stubresolver.upstream.channel import Channel
+from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.report import UpstreamStatistics
 from stubresolver.upstream.upstream import Upstream
@@ -9,10 +10,11 @@ from stubresolver.verify.verdict import Verdict
 
 
 class Line:
-    """One upstream: its health, its connection, its dial."""
+    """One upstream: what is demanded of it, its health, its connection, its dial."""
 
-    def __init__(self, upstream: Upstream, health: Health) -> None:
+    def __init__(self, upstream: Upstream, demands: Demands, health: Health) -> None:
         self.upstream = upstream
+        self.demands = demands
         self.health = health
         self.channel: Channel | None = None
         self.dialling = False
@@ -20,6 +22,7 @@ class Line:
         self.last_error = ""
         self.verdict: Verdict | None = None
         self.connections = 0
+        self.would_refuse = 0
         self.asked = 0  # on channels that have ended
         self.answered = 0
 
@@ -39,6 +42,11 @@ class Line:
         """How many exchanges are under way on the channel."""
         return self.channel.outstanding if self.channel is not None else 0
 
+    def judged(self, verdict: Verdict) -> None:
+        """Remember how it was judged last."""
+        self.verdict = verdict
+        self.would_refuse += verdict.connects and not verdict.allowed
+
     def failed_with(self, error: UpstreamError) -> None:
         """Remember what went wrong."""
         self.error = error
@@ -57,11 +65,13 @@ class Line:
             state = "idle" if self.health.ready(now) else "paused"
         return UpstreamStatistics(
             upstream=str(self.upstream),
+            policy=self.demands.policy,
             state=state,
             verdict=self.verdict,
             tls=channel.stream.presented.tls if channel is not None else None,
             outstanding=self.outstanding,
             connections=self.connections,
+            would_refuse=self.would_refuse,
             asked=self.asked + (channel.asked if channel is not None else 0),
             answered=self.answered + (channel.answered if channel is not None else 0),
             last_error=self.last_error,

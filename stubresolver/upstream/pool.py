@@ -7,12 +7,15 @@ too if nothing stands yet (RFC 8305 s5). While a less preferred connection serve
 is dialled beside it. A query is asked at most twice: once more, elsewhere if possible, when its connection ended or
 went silent. While all upstreams pause, askers hear at once why.
 
+When the demands change, they change for all upstreams at one moment. Connections that stand have been judged again by
+then; those that fall short are retired at that moment. No query goes out on a verdict that was overtaken.
+
 What it may not do: judge, know what a query or an answer means, or let an exchange take longer than `query_timeout`.
 """
 
 import functools
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 import trio
 
@@ -21,7 +24,7 @@ from stubresolver.transport.doh import DohProtocol
 from stubresolver.transport.dot import DotProtocol
 from stubresolver.transport.protocol import QueryProtocol
 from stubresolver.upstream.channel import Channel, Exchange
-from stubresolver.upstream.dial import Demands, VerifiedStream, dial
+from stubresolver.upstream.dial import Demands, VerifiedStream, dial, judge_again
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.line import Line
 from stubresolver.upstream.options import UpstreamOptions
@@ -35,18 +38,18 @@ class Pool:
 
     def __init__(
         self,
-        upstreams: Sequence[Upstream],
-        demands: Demands,
+        demands: Mapping[Upstream, Demands],
         options: UpstreamOptions | None = None,
         report: Callable[[PoolEvent], None] = lambda _event: None,
     ) -> None:
-        self._demands = demands
+        """The upstreams are the keys of `demands`, the most preferred one first."""
         self._options = options or UpstreamOptions()
         self._report = report
         self._health = Health(self._options.backoff_first, self._options.backoff_longest, self._options.refused_pause)
-        self._lines = [Line(upstream, self._health) for upstream in upstreams]
+        self._lines = [Line(upstream, demanded, self._health) for upstream, demanded in demands.items()]
         self._changed = trio.Event()  # set, and replaced, whenever a dial has ended
         self._dialled_at = float("-inf")
+        self._warming: trio.CancelScope | None = None
         self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -75,14 +78,23 @@ class Pool:
             return
         self._start(self._connected_and_asked(query), reply)
 
-    def renew(self, demands: Demands) -> None:
-        """From now on judge by other demands: no query goes out any more on what was judged by the old ones."""
-        self._demands = demands
+    async def renew(self, demands: Mapping[Upstream, Demands]) -> None:
+        """From now on judge by other demands, of the same upstreams.
+
+        Connections that stand are judged again before anything changes; those that pass stay.
+        """
+        judged: dict[Channel, Verdict | UpstreamError] = {}
+        while unjudged := [line for line in self._lines if line.channel is not None and line.channel not in judged]:
+            for line in unjudged:
+                if line.channel is not None:
+                    judged[line.channel] = await _judged_again(line.channel, demands[line.upstream])
+        # No await from here on: there is no moment in which one upstream is judged by the old demands, one by the new.
         for line in self._lines:
+            line.demands = demands[line.upstream]
             line.health = self._health
             line.error = None
             if line.channel is not None:
-                line.channel.retire()
+                self._take_judgement(line, line.channel, judged[line.channel])
         if self._nursery is not None:
             self._nursery.start_soon(self._prewarm)
 
@@ -249,26 +261,39 @@ class Pool:
         """A stream judged by the demands in force: a judgement that a reload has overtaken is made again."""
         limits = {"connect_timeout": self._options.connect_timeout, "timeout": self._options.dial_timeout}
         while True:
-            demands = self._demands
+            demands = line.demands
             try:
                 stream = await dial(line.upstream, demands, **limits)
             except UpstreamError:
-                if demands is self._demands:
+                if demands is line.demands:
                     raise
             else:
-                if demands is self._demands:
+                if demands is line.demands:
                     return stream
                 await stream.aclose()
+
+    def _take_judgement(self, line: Line, channel: Channel, outcome: Verdict | UpstreamError) -> None:
+        """A connection that stands was judged again: it stays, or takes no more queries."""
+        if isinstance(outcome, UpstreamError):
+            channel.retire()
+            line.failed_with(outcome)
+        verdict = outcome if isinstance(outcome, Verdict) else _verdict_of(outcome)
+        if verdict is not None:
+            line.judged(verdict)
+            self._report(Judged(line.upstream, verdict, again=True))
+        elif isinstance(outcome, UpstreamError):
+            self._report(DialFailed(line.upstream, outcome))
 
     def _dial_failed(self, line: Line, error: UpstreamError) -> None:
         now = trio.current_time()
         line.failed_with(error)
-        if isinstance(error, PolicyRefused) and isinstance(error.verdict, Verdict):
-            line.verdict = error.verdict
+        verdict = _verdict_of(error)
+        if verdict is not None:
+            line.judged(verdict)
             line.health = line.health.refused(now)
             if line.channel is not None:  # judged anew and refused: what was allowed an hour ago is so no more
                 line.channel.retire()
-            self._report(Judged(line.upstream, error.verdict))
+            self._report(Judged(line.upstream, verdict))
         else:
             line.health = line.health.failed(now, random.random())  # noqa: S311 - jitter is no secret
             self._report(DialFailed(line.upstream, error))
@@ -285,7 +310,7 @@ class Pool:
                 line.failed_with(ExchangeTimeout(f"{line.upstream}: it takes queries and answers none"))
                 line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
             old.retire()
-        line.verdict = stream.verdict
+        line.judged(stream.verdict)
         line.connections += 1
         self._report(Judged(line.upstream, stream.verdict))
         return line.channel
@@ -305,14 +330,17 @@ class Pool:
 
     async def _prewarm(self) -> None:
         """A first connection before the first query; where there is no network yet, as soon as there is one."""
-        while self._nursery is not None:
-            try:
-                await self._connected(None)
-            except UpstreamError:
-                ready_at = min((line.health.ready_at for line in self._lines), default=float("inf"))
-                await trio.sleep_until(max(ready_at, trio.current_time() + self._options.backoff_first))
-            else:
-                return
+        if self._warming is not None:  # a reload: begin anew, without its pauses
+            self._warming.cancel()
+        with trio.CancelScope() as self._warming:
+            while self._nursery is not None:
+                try:
+                    await self._connected(None)
+                except UpstreamError:
+                    ready_at = min((line.health.ready_at for line in self._lines), default=float("inf"))
+                    await trio.sleep_until(max(ready_at, trio.current_time() + self._options.backoff_first))
+                else:
+                    return
 
     def _reason(self) -> UpstreamError:
         """Why nothing can be asked: a refused certificate before all else, because only a person can mend it."""
@@ -323,6 +351,21 @@ class Pool:
         if not errors:
             return NoUpstream("no upstream is configured")
         return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
+
+
+async def _judged_again(channel: Channel, demands: Demands) -> Verdict | UpstreamError:
+    """How a connection that stands is judged by other demands."""
+    try:
+        return await judge_again(channel.stream, demands)
+    except UpstreamError as error:
+        return error
+
+
+def _verdict_of(error: UpstreamError) -> Verdict | None:
+    """The verdict of a refusal; None where something else went wrong."""
+    if isinstance(error, PolicyRefused) and isinstance(error.verdict, Verdict):
+        return error.verdict
+    return None
 
 
 def _protocol(upstream: Upstream) -> QueryProtocol:

@@ -10,10 +10,11 @@ from stubresolver.verify.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An upstream was dialled and judged, allowed or not."""
+    """An upstream was dialled and judged, allowed or not; or a connection that stood was judged again."""
 
     upstream: Upstream
     verdict: Verdict
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class UpstreamStatistics:
     """What is known of one upstream."""
 
     upstream: str
+    policy: str  # what is demanded of it, in a few words
     state: str  # "open", "silent", "dialling", "paused" or "idle"
     verdict: Verdict | None  # of the last judgement, allowed or not
     tls: TlsFacts | None  # of the connection in use
     outstanding: int  # exchanges under way
     connections: int  # verified so far
+    would_refuse: int  # judgements that refused and connected all the same, because the policy only reports
     asked: int
     answered: int
     last_error: str  # "" if nothing ever went wrong

@@ -20,6 +20,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "STATE_DIRECTORY": str(folder),
+        "RUNTIME_DIRECTORY": str(folder),
         "PYTHONPATH": str(_ROOT),
         "LANG": "C.UTF-8",
     }

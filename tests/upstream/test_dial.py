@@ -22,9 +22,10 @@ from stubresolver.errors import (
 from stubresolver.lab.authority import LabAuthority
 from stubresolver.transport.tls import Closed, DataReceived, TLSContext
 from stubresolver.upstream import Demands, VerifiedStream, dial, inspect, parse_upstream
-from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, open_tcp
+from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, judge_again, open_tcp
+from stubresolver.verify.verdict import Mode
 from tests.transport.peers import TlsServer
-from tests.upstream.conftest import ServerSide
+from tests.upstream.conftest import FakeJudge, ServerSide
 
 DOT = parse_upstream("tls://127.0.0.1#dns.test")
 DOH = parse_upstream("https://127.0.0.1#dns.test")
@@ -151,6 +152,41 @@ async def test_second_lock_holds_when_the_judge_errs(autojump_clock, internet, d
         assert isinstance(error, HandshakeFailed)
         assert "OpenSSL does not validate the chain" in error.summary
     assert octets_written(internet) == [0, 0, 0]
+
+
+async def test_report_mode_connects(autojump_clock, internet, demands, refused, now):
+    """What is only reported is connected to, whatever failed, OpenSSL's opinion included; its record says so."""
+    reported = replace(refused, mode=Mode.REPORT)
+    demands.judge.verdict = reported
+    for context in (demands.context, TLSContext([LabAuthority("Stranger", now=now).anchor])):
+        stream = await dialled(internet, replace(demands, context=context), internet.tls(drink))
+        assert isinstance(stream, VerifiedStream)
+        assert stream.verdict == reported
+        assert not stream.verdict.allowed
+
+
+async def test_staple_is_presented(autojump_clock, internet, demands, credential):
+    """The judge sees the OCSP response that the server stapled."""
+    internet.credential = replace(credential, staple=bytes.fromhex("30030a0103"))
+    stream = await dialled(internet, demands, internet.tls(drink))
+    assert stream.presented.staple == bytes.fromhex("30030a0103")
+
+
+async def test_standing_stream_is_judged_again(autojump_clock, internet, demands, allowed, refused, recorder, now):
+    """By what was shown at its handshake, at the time of today, with OpenSSL's opinion by the anchors of today."""
+    stream = await dialled(internet, demands, internet.tls(drink))
+    later = replace(demands, clock=lambda: now + timedelta(days=1))
+    assert await judge_again(stream, later) == allowed
+    assert demands.judge.shown == [(stream.presented, now), (stream.presented, now + timedelta(days=1))]
+    with pytest.raises(PolicyRefused):
+        await judge_again(stream, replace(later, judge=FakeJudge(refused)))
+    assert [verdict for _, _, verdict in recorder.records] == [allowed, allowed, refused]
+    other = TLSContext([LabAuthority("Stranger", now=now).anchor])
+    with pytest.raises(HandshakeFailed, match="OpenSSL does not validate"):
+        await judge_again(stream, replace(later, context=other))
+    assert "issuer" in demands.judge.shown[-1][0].tls.openssl_error
+    with pytest.raises(HandshakeFailed, match="expired"):
+        await judge_again(stream, replace(demands, clock=lambda: now + timedelta(days=31)))
 
 
 async def test_judge_that_breaks_refuses(autojump_clock, internet, demands, judge, recorder):

@@ -14,6 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.errors import (
     ChannelClosed,
+    EvidenceError,
     ExchangeTimeout,
     NoUpstream,
     PolicyRefused,
@@ -21,6 +22,7 @@ from stubresolver.errors import (
     UpstreamError,
 )
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream
+from stubresolver.verify.verdict import Mode
 from stubresolver.wire.framing import FrameReader, frame
 from tests.upstream.conftest import FakeJudge
 
@@ -61,7 +63,8 @@ async def running(internet, demands, handlers, **options):
     for upstream, handler in handlers.items():
         internet.handlers[str(upstream.address)] = handler
     events = []
-    pool = Pool(list(handlers), demands, UpstreamOptions(**options), events.append)
+    demanded = demands if isinstance(demands, dict) else dict.fromkeys(handlers, demands)
+    pool = Pool(demanded, UpstreamOptions(**options), events.append)
     pool.events = events
     async with trio.open_nursery() as internet.nursery:
         async with trio.open_nursery() as nursery:
@@ -387,21 +390,114 @@ async def test_reply_comes_once_also_at_the_end(autojump_clock, internet, demand
     assert all(isinstance(reply, UpstreamError) for reply in replies)
 
 
-async def test_renewed_demands_judge_everything_anew(autojump_clock, internet, demands, allowed, refused):
-    """After a reload nothing is asked on what the old demands allowed; what is under way there still ends."""
+async def test_connection_that_falls_short_is_retired(autojump_clock, internet, demands, allowed, refused):
+    """After a reload nothing is asked on what the new demands refuse; what is under way there still ends."""
     async with running(internet, demands, {A: internet.dot(echo, delay=0.5)}) as pool:
         await wait_all_tasks_blocked()
         replies = []
         pool.exchange_soon(message(1), replies.append)
-        pool.renew(replace(demands, judge=FakeJudge(refused)))
+        await pool.renew({A: replace(demands, judge=FakeJudge(refused))})
         with pytest.raises(PolicyRefused, match=r"ct\.operators"):
             await exchanged(pool, message(2))
         await trio.sleep(1)
         assert replies == [message(1)]
-        assert pool.events == [Judged(A, allowed), Judged(A, refused)]
+        assert pool.events == [Judged(A, allowed), Judged(A, refused, again=True), Judged(A, refused)]
         assert [len(server.machine.plaintext) for server in internet.servers[1:]] == [0]
-        pool.renew(replace(demands, judge=FakeJudge(allowed)))
+        await pool.renew({A: replace(demands, judge=FakeJudge(allowed))})
         assert await exchanged(pool, message(3)) == message(3)
+
+
+async def test_connection_that_passes_stays(autojump_clock, internet, demands, recorder, allowed):
+    """What the new demands allow is not dialled again; its new verdict is recorded and takes the old one's place."""
+    async with running(internet, demands, {A: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        other = replace(allowed, policy="another")
+        judge = FakeJudge(other)
+        await pool.renew({A: replace(demands, judge=judge, policy="stricter")})
+        assert await exchanged(pool, message(1)) == message(1)
+        assert len(internet.dialled) == 1
+        assert pool.events == [Judged(A, allowed), Judged(A, other, again=True)]
+        [known] = pool.statistics().upstreams
+        assert (known.verdict, known.policy, known.connections) == (other, "stricter", 1)
+        [(first, was), (second, now)] = [(presented, verdict) for _, presented, verdict in recorder.records]
+        assert (first, was, now) == (second, allowed, other)
+        assert [presented for presented, _ in judge.shown] == [first]
+
+
+async def test_demands_change_for_all_upstreams_at_one_moment(autojump_clock, internet, demands, allowed, refused):
+    """While connections are judged again, the old demands hold everywhere; after that, the new ones."""
+    seen = []
+
+    class Slow:
+        """A recorder that takes its time."""
+
+        async def record(self, *_):
+            seen.append({line.policy for line in pool.statistics().upstreams})
+            assert await exchanged(pool, message(1)) == message(1)
+            await trio.sleep(1)
+
+    async with running(
+        internet, replace(demands, policy="old"), {A: internet.dot(echo), B: internet.dot(echo)}
+    ) as pool:
+        await wait_all_tasks_blocked()
+        pool._dial(pool._lines[1], trio.current_time())
+        await wait_all_tasks_blocked()
+        assert states(pool) == ["open", "open"]
+        slow = replace(demands, judge=FakeJudge(allowed), recorder=Slow(), policy="new")
+        await pool.renew({A: replace(slow, judge=FakeJudge(refused)), B: slow})
+        assert seen == [{"old"}, {"old"}]
+        assert {line.policy for line in pool.statistics().upstreams} == {"new"}
+        assert pool._lines[1].usable
+        assert not pool._lines[0].usable
+
+
+async def test_connection_whose_evidence_cannot_be_kept_is_retired(autojump_clock, internet, demands, recorder):
+    """No record, no use: as at a dial."""
+    async with running(internet, demands, {A: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        recorder.error = EvidenceError("disk full")
+        await pool.renew({A: demands})
+        with pytest.raises(NoUpstream, match="disk full"):
+            await exchanged(pool, message(1))
+        assert [len(server.machine.plaintext) for server in internet.servers] == [0, 0]
+
+
+async def test_reload_does_not_wait_for_a_pause(autojump_clock, internet, demands, allowed, refused):
+    """Who mends a policy is served at once, however often it is reloaded, and by one dial."""
+    async with running(internet, replace(demands, judge=FakeJudge(refused)), {A: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        for _ in range(20):
+            await pool.renew({A: demands})
+        await wait_all_tasks_blocked()
+        assert states(pool) == ["open"]
+        assert trio.current_time() == start
+        assert len(internet.dialled) == 2
+
+
+async def test_each_upstream_has_its_own_demands(autojump_clock, internet, demands, allowed, refused):
+    """What one upstream need not show is demanded of the other all the same."""
+    demanded = {A: replace(demands, judge=FakeJudge(refused), policy="strict"), B: replace(demands, policy="ct: off")}
+    async with running(internet, demanded, {A: internet.dot(echo), B: internet.dot(echo)}) as pool:
+        assert await exchanged(pool, message(1)) == message(1)
+        assert [len(server.machine.plaintext) > 0 for server in internet.servers] == [False, True]
+        first, second = pool.statistics().upstreams
+        assert (first.policy, first.verdict, first.asked) == ("strict", refused, 0)
+        assert (second.policy, second.verdict, second.asked) == ("ct: off", allowed, 1)
+
+
+async def test_report_mode_connects_and_counts(autojump_clock, internet, demands, refused):
+    """A refusal that is only reported is told as a refusal, counted, and asked all the same."""
+    reported = replace(refused, mode=Mode.REPORT)
+    async with running(internet, replace(demands, judge=FakeJudge(reported)), {A: internet.dot(echo)}) as pool:
+        assert await exchanged(pool, message(1)) == message(1)
+        assert pool.events == [Judged(A, reported)]
+        await pool.renew({A: replace(demands, judge=FakeJudge(reported))})
+        assert pool.events[1:] == [Judged(A, reported, again=True)]
+        [known] = pool.statistics().upstreams
+        assert (known.would_refuse, known.state) == (2, "open")
+        await pool.renew({A: replace(demands, judge=FakeJudge(refused))})
+        assert states(pool) != ["open"]
 
 
 @pytest.mark.parametrize("then", ["allowed", "refused"])
@@ -414,7 +510,7 @@ async def test_dial_that_a_reload_overtakes_is_made_again(autojump_clock, intern
         """A recorder in the middle of which the demands are renewed."""
 
         async def record(self, *_):
-            pools[0].renew(replace(demands, judge=FakeJudge(second)))
+            await pools[0].renew({A: replace(demands, judge=FakeJudge(second))})
             await trio.lowlevel.checkpoint()
 
     begun = replace(demands, judge=FakeJudge(first), recorder=Overtaken())
@@ -469,7 +565,7 @@ async def test_queue_of_a_refused_connection_is_not_sent(autojump_clock, interne
             pool._lines[0].channel.ask(message(number), lambda exchange: replies.append(exchange.result))
         await wait_all_tasks_blocked()
         if why == "reload":
-            pool.renew(replace(demands, judge=FakeJudge(refused)))
+            await pool.renew({A: replace(demands, judge=FakeJudge(refused))})
         else:
             demands.judge.verdict = refused
             pool._dial(pool._lines[0], trio.current_time())

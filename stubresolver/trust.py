@@ -1,0 +1,102 @@
+"""What is demanded of each upstream: policies and log list, loaded as a whole or not at all.
+
+A `Trust` is what is in force. A reload loads another one, and only if every file of it reads does it take the place of
+the one before. Most upstreams share a policy; each may name its own in the configuration, and what that policy demands
+less is told wherever the upstream is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stubresolver.config import LoadedPolicy, Settings, load_log_list, load_policy_file
+from stubresolver.ct import LogList
+from stubresolver.transport import READS_STAPLES
+from stubresolver.upstream import Upstream
+from stubresolver.verify import Mode, Policy, Revocation, Verifier
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demanded:
+    """A policy with its judge; upstreams with the same policy file share it."""
+
+    loaded: LoadedPolicy
+    verifier: Verifier
+
+    @property
+    def policy(self) -> Policy:
+        """What is demanded."""
+        return self.loaded.policy
+
+    def __str__(self) -> str:
+        return f"{self.loaded.source}: {describe(self.policy)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The demands of all upstreams, in order of preference, and the pinned log list that they share."""
+
+    upstreams: Mapping[Upstream, Demanded]
+    log_list: LogList
+
+    @property
+    def reporting(self) -> tuple[Upstream, ...]:
+        """The upstreams whose policy only reports: they are asked whatever the verdict."""
+        return tuple(upstream for upstream, each in self.upstreams.items() if each.policy.mode is Mode.REPORT)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about these demands, each in one line."""
+        distinct = dict.fromkeys(self.upstreams.values())
+        staples = not READS_STAPLES and any(each.policy.revocation is not Revocation.OFF for each in distinct)
+        return (
+            *(f"REPORT MODE for {upstream}: it is asked even where it is refused" for upstream in self.reporting),
+            *(each.loaded.warning for each in distinct if each.loaded.warning),
+            *(["this release of pyOpenSSL gives no access to stapled OCSP responses: none is seen"] if staples else []),
+        )
+
+    def demands_the_same(self, other: "Trust") -> bool:
+        """True if every verdict under one is by the same demands as under the other."""
+        return self.digests == other.digests
+
+    @property
+    def digests(self) -> dict[Upstream, tuple[str, str]]:
+        """By which policy and log list each upstream is judged."""
+        return {upstream: (each.policy.digest, self.log_list.digest) for upstream, each in self.upstreams.items()}
+
+    def __str__(self) -> str:
+        listed = self.log_list
+        policies = ", ".join(sorted({each.policy.digest[:12] for each in self.upstreams.values()}))
+        return f"policy {policies}; log list {listed.version} of {listed.timestamp:%Y-%m-%d}, {len(listed.logs)} logs"
+
+
+def load_trust(settings: Settings, anchors: Path | None = None) -> Trust:
+    """Load the policy of each upstream of the settings, and the log list; raises `ConfigError`.
+
+    `anchors` is a PEM file that takes the place of every policy's own anchors.
+    """
+    log_list = load_log_list(settings.log_list_file)
+    own = settings.upstream_policies
+    files = {upstream: own.get(upstream, settings.policy_file) for upstream in settings.upstreams}
+    demanded = {}
+    for file in dict.fromkeys(files.values()):
+        loaded = load_policy_file(file, anchors)
+        demanded[file] = Demanded(loaded, Verifier(loaded.policy, log_list))
+    return Trust({upstream: demanded[file] for upstream, file in files.items()}, log_list)
+
+
+def describe(policy: Policy) -> str:
+    """What a policy demands, in one line: what is less than usual stands out."""
+    ct, issuers, pins = policy.ct, policy.issuers, policy.pins
+    allowed = None if issuers is None else issuers.allowed
+    words = [
+        "REPORT MODE" if policy.mode is Mode.REPORT else "",
+        f"ct: {ct.minimum_scts} SCTs of {ct.minimum_operators} operators" if ct else "ct: off",
+        f"{len(policy.anchors)} anchors",
+        "any issuer" if allowed is None else f"{len(allowed)} issuers",
+        f"{len(pins.keys)} pins{' (report only)' if pins.report_only else ''}" if pins else "",
+        f"staple: {policy.revocation}",
+        "post-quantum" if policy.require_post_quantum else "",
+        policy.minimum_tls,
+    ]
+    return f"{', '.join(word for word in words if word)} (policy {policy.digest[:12]})"
