@@ -68,9 +68,10 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
     return EvidenceStore(path)
 
 
-def policy_file_of(settings: Settings, _upstream: str) -> Path | None:
-    """The policy file that an upstream is judged by; None for the shipped policy alone."""
-    return settings.policy_file
+def policy_file_of(settings: Settings, upstream: str) -> Path | None:
+    """The policy file that an upstream is judged by, its own or everybody's; None for the shipped policy alone."""
+    own = {str(known): file for known, file in settings.upstream_policies.items()}
+    return own.get(upstream, settings.policy_file)
 
 
 def state_folder() -> Path:

@@ -32,11 +32,14 @@ def replace_file(path: Path, old: bytes | None, new: bytes) -> None:
 def write_new(path: Path, octets: bytes, *, overwrite: bool) -> None:
     """Write a file that must not be there yet, or may be overwritten; raises `BadInput`."""
     try:
-        if overwrite:
+        if not overwrite:
+            path.touch(_NEW_MODE, exist_ok=False)  # takes the name, and no link's
+        try:
             _put(path.resolve(), octets, None)
-            return
-        path.touch(_NEW_MODE, exist_ok=False)
-        _put(path.resolve(), octets, None)
+        except BaseException:
+            if not overwrite:
+                path.unlink()
+            raise
     except FileExistsError:
         raise BadInput(f"{path}: is there already; --force overwrites it") from None
     except OSError as error:
