@@ -34,9 +34,11 @@ def judge_staple(
         return found(Outcome.NOTE, "not judged: no valid path")
     if presented.staple is None:
         problem = "no OCSP response was stapled"
+    elif len(path) < 2:  # the leaf is an anchor: whoever has its key could write the response, too
+        problem = "the stapled OCSP response proves nothing: the path has no issuer"
     else:
         try:
-            status = check_staple(presented.staple, leaf, path[min(1, len(path) - 1)], now)
+            status = check_staple(presented.staple, leaf, path[1], now)
         except BadStaple as error:
             problem = printable(f"the stapled OCSP response proves nothing: {error}", 300)
         else:

@@ -41,6 +41,7 @@ def delegate(
     starts: timedelta = -DAY,
     ends: timedelta = DAY,
     key: Key | None = None,
+    hashed: hashes.HashAlgorithm = hashes.SHA256(),  # noqa: B008 - a value
 ) -> Signer:
     """A responder of its own, with a certificate of the issuer for that purpose."""
     by, key = by or issuer(world), key or ec.generate_private_key(ec.SECP256R1())
@@ -55,7 +56,7 @@ def delegate(
     )
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    return Signer(builder.sign(by.key, hashes.SHA256()), key)
+    return Signer(builder.sign(by.key, hashed), key)
 
 
 def must_staple(world: World, value: bytes = b"\x30\x03\x02\x01\x05") -> Credential:
@@ -78,8 +79,9 @@ def staple(
     leaf: x509.Certificate,
     status: ocsp.OCSPCertStatus = GOOD,
     *,
+    ca: Signer | None = None,
     signer: Signer | None = None,
-    key: ec.EllipticCurvePrivateKey | None = None,
+    key: Key | None = None,
     about: x509.Certificate | None = None,
     produced: timedelta = -HOUR,
     this: timedelta = -HOUR,
@@ -91,15 +93,16 @@ def staple(
     reason: x509.ReasonFlags | None = x509.ReasonFlags.key_compromise,
     critical: bool = False,
 ) -> bytes:
-    """A response about `leaf` (or `about`), by the issuer if nobody else signs; times count from the world's now.
+    """A response about `leaf` (or `about`) of `ca`, by `ca` if nobody else signs; times count from the world's now.
 
     `key` signs in the signer's name without being its.
     """
-    signer = signer or issuer(world)
+    ca = ca or issuer(world)
+    signer = signer or ca
     revoked = status is REVOKED
     builder = ocsp.OCSPResponseBuilder().add_response(
         about or leaf,
-        world.lab.intermediate,
+        ca.certificate,
         id_hash,
         status,
         _moment(world, this),
@@ -109,9 +112,7 @@ def staple(
     )
     encoding = ocsp.OCSPResponderEncoding.NAME if by_name else ocsp.OCSPResponderEncoding.HASH
     builder = builder.responder_id(encoding, signer.certificate)
-    sent = (
-        [signer.certificate] if certificates is None and signer.certificate != world.lab.intermediate else certificates
-    )
+    sent = [signer.certificate] if certificates is None and signer.certificate != ca.certificate else certificates
     if sent:
         builder = builder.certificates(sent)
     if critical:

@@ -18,6 +18,7 @@ from stubresolver.ct.der import content, elements
 from stubresolver.verify import Outcome, Revocation, Rule, Verifier
 from stubresolver.verify.certificate import read_certificate
 from stubresolver.verify.ocsp import BadStaple, check_staple
+from stubresolver.verify.revocation import judge_staple
 from tests.verify.responder import (
     DAY,
     GOOD,
@@ -71,6 +72,8 @@ BELIEVED = {
     "no next update": lambda w, leaf, _: staple(w, leaf, following=None),
     "no next update, ten days old": lambda w, leaf, _: staple(w, leaf, this=-10 * DAY, following=None),
     "300 s ahead": lambda w, leaf, _: staple(w, leaf, this=300 * SECOND, produced=300 * SECOND),
+    "by a delegate that expired 300 s ago": lambda w, leaf, _: staple(w, leaf, signer=delegate(w, ends=-300 * SECOND)),
+    "by a delegate that begins in 300 s": lambda w, leaf, _: staple(w, leaf, signer=delegate(w, starts=300 * SECOND)),
     "expired 300 s ago": lambda w, leaf, _: staple(w, leaf, following=-300 * SECOND),
 }
 
@@ -87,6 +90,17 @@ USELESS = {
     "no octets": (lambda *_: b"", "cannot be read"),
     "junk": (lambda *_: b"\x30\x03\x0a\x01\x07", "cannot be read"),
     "trailing octet": (lambda w, leaf, _: staple(w, leaf) + b"\0", "cannot be read"),
+    "as long as may be": (lambda *_: bytes(65536), "cannot be read"),
+    "SHA-224": (lambda w, leaf, _: staple(w, leaf, hashed=hashes.SHA224()), "signed with"),
+    "delegate signed with SHA-224": (
+        lambda w, leaf, _: staple(w, leaf, signer=delegate(w, hashed=hashes.SHA224())), "in a way that is not accepted",
+    ),
+    "another RSA key in a delegate's name": (
+        lambda w, leaf, key: staple(
+            w, leaf, signer=delegate(w, key=rsa.generate_private_key(65537, 2048)), key=key
+        ),
+        "its signature is not",
+    ),
     "too long": (lambda *_: bytes(65537), "65537 octets, at most 65536"),
     "an error": (
         lambda *_: ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(_DER),
@@ -265,6 +279,22 @@ def test_the_must_staple_mark_is_read(world, presented, value, marked):
     verdict = Verifier(world.policy, world.log_list).judge(seen, world.now)
     assert (Rule.REVOCATION_STAPLE in {finding.rule for finding in verdict.failures}) is marked
     assert not marked or "must-staple" in verdict.summary
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_the_issuer_is_the_one_above_the_leaf(world, presented, anchored):
+    """In a path of two certificates the root; in a path of one nobody, and the leaf's own word is worth nothing."""
+    credential = world.lab.issue(
+        not_before=world.now - DAY, not_after=world.now + DAY, names=["dns.lab"], under_root=True,
+        addresses=[presented.address], logs=[(log, world.now - DAY) for log in (world.alder1, world.birch1)],
+    )  # fmt: skip
+    ca = Signer(world.lab.root, world.lab.root_key)
+    path = [read_certificate(each) for each in (credential.chain[0], world.lab.anchor)]
+    if anchored:
+        ca, path = Signer(credential.leaf, credential.key), path[:1]
+    seen = replace(presented, staple=staple(world, credential.leaf, ca=ca))
+    found = judge_staple(seen, path[0], path, Revocation.REQUIRE_STAPLE, world.now)
+    assert found.outcome is (Outcome.FAIL if anchored else Outcome.PASS)
 
 
 def test_a_staple_without_a_path_is_not_judged(world, presented):
