@@ -57,7 +57,6 @@ def _wait(service: RunningService, file: Path) -> ServiceStatus | None:
         status = read_status(file)
         if status.pid == before.pid and status.reloads > before.reloads:
             return status
-        if not service.alive:
-            return None
-        time.sleep(_POLL)
+        if service.ended(_POLL):
+            break
     return None

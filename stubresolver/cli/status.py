@@ -6,7 +6,9 @@ the process against it, and gives a handle that cannot come to mean another proc
 """
 
 import contextlib
+import itertools
 import os
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,16 +51,10 @@ class RunningService:
         """Send SIGHUP; raises OSError where that is not permitted or the process has ended."""
         signal.pidfd_send_signal(self.handle, signal.SIGHUP)
 
-    @property
-    def alive(self) -> bool:
-        """False once it has ended."""
-        try:
-            signal.pidfd_send_signal(self.handle, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+    def ended(self, seconds: float) -> bool:
+        """True as soon as it has ended, False if it lives after so many seconds."""
+        # pidfd_open(2): it becomes readable when the process terminates
+        return bool(select.select([self.handle], [], [], seconds)[0])
 
 
 def default_status_file() -> Path:
@@ -125,5 +121,7 @@ def _hold(file: Path, pid: int) -> None:
         same_owner = process.stat().st_uid == file.stat().st_uid
     except OSError as error:
         raise BadInput(f"{file}: process {pid} cannot be looked at: {error.strerror or error}") from None
-    if not same_owner or "run" not in words or not any("stubresolver" in word for word in words):
+    # /opt/stubresolver/bin/python /opt/stubresolver/bin/stubresolver run ..., or python -m stubresolver run ...
+    ours = any(Path(word).name == "stubresolver" and after == "run" for word, after in itertools.pairwise(words))
+    if not (ours and same_owner):
         raise BadInput(f"{file}: process {pid} is no `stubresolver run` of the file's owner; it was left alone")
