@@ -19,7 +19,7 @@ from stubresolver.cli.common import (
     utc_now,
 )
 from stubresolver.cli.files import write_new
-from stubresolver.cli.shown import chain_facts, kept_verdict, make_table, show_chain, show_verdict
+from stubresolver.cli.shown import chain_facts, clean, kept_verdict, make_table, show_chain, show_verdict
 from stubresolver.config import load_settings
 from stubresolver.errors import BadInput
 from stubresolver.evidence import EvidenceStore, Record
@@ -82,7 +82,7 @@ def list_records(
         dropped = store.dropped()
     if as_json:
         for record in records[:limit]:
-            click.echo(json.dumps(asdict(record), ensure_ascii=False))
+            click.echo(json.dumps(asdict(record)))
         return
     console = Console(highlight=False)
     if not records:
@@ -92,12 +92,12 @@ def list_records(
     for record in records[:limit]:
         word, style = outcome_word(record)
         table.add_row(
-            record.last_seen[:19].replace("T", " "),
+            clean(record.last_seen[:19].replace("T", " ")),
             str(record.count),
-            record.id[:_SHOWN_ID],
+            clean(record.id[:_SHOWN_ID]),
             Text(word, style=style),
-            Text(record.upstream),
-            Text(record.summary),
+            clean(record.upstream),
+            clean(record.summary),
         )
     console.print(table)
     if len(records) > limit:
@@ -122,7 +122,7 @@ def show(*, identity: str, config_file: Path | None, as_json: bool) -> None:
     if as_json:
         verdict = json.loads(exported.verdict)
         facts = asdict(record) | {"chain": chain_facts(exported.presented.chain), "verdict": verdict}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(json.dumps(facts))
         return
     console = Console(highlight=False)
     for label, text in (
@@ -131,7 +131,7 @@ def show(*, identity: str, config_file: Path | None, as_json: bool) -> None:
         ("last seen", f"{record.last_seen}, {record.count} times"),
         ("policy", kept_verdict(exported).policy),
     ):
-        console.print(Text.assemble((f"  {label:<11}", "dim"), text), soft_wrap=True)
+        console.print(Text.assemble((f"  {label:<11}", "dim"), clean(text)), soft_wrap=True)
     show_chain(console, exported.presented.chain)
     show_verdict(console, record.upstream, exported.presented, kept_verdict(exported))
 
@@ -207,7 +207,7 @@ def events(*, upstream: str | None, since: str | None, limit: int, config_file: 
         found = store.events(limit, named, moment)
     if as_json:
         for event in found:
-            click.echo(json.dumps(asdict(event), ensure_ascii=False))
+            click.echo(json.dumps(asdict(event)))
         return
     console = Console(highlight=False)
     if not found:
@@ -215,8 +215,8 @@ def events(*, upstream: str | None, since: str | None, limit: int, config_file: 
         return
     table = make_table("", "When", "Upstream", "What", "Before", "After")
     for event in found:
-        when = event.at[:19].replace("T", " ")
-        table.add_row(when, Text(event.upstream), event.kind, Text(event.before), Text(event.after))
+        texts = (event.at[:19].replace("T", " "), event.upstream, event.kind, event.before, event.after)
+        table.add_row(*map(clean, texts))
     console.print(table)
 
 

@@ -19,7 +19,7 @@ from stubresolver.cli.common import (
     policy_option,
     utc_now,
 )
-from stubresolver.cli.shown import kept_verdict, make_table, show_verdict
+from stubresolver.cli.shown import clean, kept_verdict, make_table, show_verdict
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput
 from stubresolver.exported import Exported, encode_verdict
@@ -84,7 +84,7 @@ def command(
             "judged": judged.to_jsonable(),
             "differences": [asdict(each) for each in found],
         }
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        click.echo(json.dumps(facts))
     else:
         _show(Console(highlight=False), exported, judged, found, repeated=repeated, same=same)
     return 0 if (same if repeated else judged.allowed) else _DIFFERS
@@ -147,7 +147,7 @@ def _show(
     if found:
         table = make_table("What differs", "What", "Then", "Now" if not repeated else "Again")
         for each in found:
-            table.add_row(Text(each.what), Text(each.before), Text(each.after))
+            table.add_row(clean(each.what), clean(each.before), clean(each.after))
         console.print(table)
     if repeated:
         word, style = ("reproduced, octet for octet", "green") if same else ("NOT REPRODUCED", "bold red")

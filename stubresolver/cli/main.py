@@ -82,7 +82,9 @@ def main() -> int:
 
 def report(error: StubResolverError) -> int:
     """Say an expected error on stderr; returns the exit status that stands for it."""
-    click.echo(f"stubresolver: {error}", err=True)
+    # it may quote a file of somebody else's, which may not steer a terminal
+    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(error))
+    click.echo(f"stubresolver: {shown}", err=True)
     if isinstance(error, (ConfigError, BadInput)):
         return 2
     if isinstance(error, UpstreamError) and not isinstance(error, PolicyRefused):

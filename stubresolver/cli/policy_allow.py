@@ -10,7 +10,7 @@ from rich.text import Text
 
 from stubresolver.cli.common import config_option, open_kept_evidence, policy_file_of, yes_option
 from stubresolver.cli.policy_change import changed, details, open_target, target_option, write_change
-from stubresolver.cli.shown import make_table, verdict_line
+from stubresolver.cli.shown import clean, make_table, verdict_line
 from stubresolver.cli.toml_edit import Entry
 from stubresolver.config import load_settings, read_shipped
 from stubresolver.errors import BadInput
@@ -52,7 +52,7 @@ def allow(*, identity: str, place: str, policy_file: Path | None, config_file: P
     verdict = exported.judge(policy=target.policy)
     console = Console(highlight=False)
     console.print(
-        Text.assemble((exported.upstream, "bold"), f", judged for {verdict.at:%Y-%m-%d %H:%M:%S}Z by this policy:")
+        Text.assemble(clean(exported.upstream, "bold"), f", judged for {verdict.at:%Y-%m-%d %H:%M:%S}Z by this policy:")
     )
     console.print(verdict_line(verdict))
     if passed := details(verdict, Rule.ISSUER_ALLOWED, Outcome.PASS):
@@ -105,7 +105,7 @@ def _show_authorities(console: Console, verdict: Verdict, chosen: PathCertificat
         since = f"{starts[certificate.sha256]:%Y-%m-%d}" if certificate.sha256 in starts else "?"
         mark = Text("to allow", style="bold") if certificate is chosen else Text()
         valid = f"{since} to {certificate.not_after[:10]}"
-        table.add_row(mark, Text(certificate.subject), valid, certificate.spki_sha256)
+        table.add_row(mark, clean(certificate.subject), valid, certificate.spki_sha256)
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """A verdict as people read it: the chain, each SCT, each rule, and one line that says it all.
 
-Everything from a certificate goes through `rich.text.Text`, never through markup: a subject may contain anything.
+Everything that is shown goes through `clean`: neither a certificate nor a file from somewhere else may steer a
+terminal, and nothing is markup.
 """
 
 import msgspec
@@ -14,15 +15,16 @@ from stubresolver.exported import Exported
 from stubresolver.verify import Outcome, Presented, UnreadableCertificate, Verdict, printable
 from stubresolver.verify.certificate import read_certificate
 
+_LONGEST = 2000  # characters of one text; what a rule finds has a few hundred
 _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.NOTE: "dim"}
 
 
 def show_verdict(console: Console, title: str, presented: Presented, verdict: Verdict) -> None:
     """Print one verdict whole."""
-    console.print(Text(title, style="bold"))
+    console.print(clean(title, style="bold"))
     if presented.tls is not None:
         facts = (presented.tls.version, presented.tls.cipher, presented.tls.group or "group unknown")
-        console.print(Text("  " + ", ".join(facts), style="dim"))
+        console.print(clean("  " + ", ".join(facts), style="dim"))
     if verdict.path:
         console.print(_path_table(verdict))
     if verdict.scts:
@@ -31,12 +33,17 @@ def show_verdict(console: Console, title: str, presented: Presented, verdict: Ve
     console.print(verdict_line(verdict), soft_wrap=True)  # one line, for grep too
 
 
+def clean(text: str, style: str = "") -> Text:
+    """A text as it is shown: no markup, and without characters that steer a terminal."""
+    return Text(printable(text, _LONGEST), style=style)
+
+
 def verdict_line(verdict: Verdict) -> Text:
     """ALLOWED or REFUSED, and why; what is only reported on says so itself."""
     if verdict.connects and not verdict.allowed:
-        return Text(verdict.summary, style="bold yellow")
+        return clean(verdict.summary, style="bold yellow")
     word, style = ("ALLOWED", "bold green") if verdict.allowed else ("REFUSED", "bold red")
-    return Text.assemble((word, style), f"  {verdict.summary}")
+    return Text.assemble((word, style), "  ", clean(verdict.summary))
 
 
 def kept_verdict(exported: Exported) -> Verdict:
@@ -75,11 +82,11 @@ def show_chain(console: Console, chain: tuple[bytes, ...]) -> None:
     table = make_table("Presented", "Certificate", "Issuer", "Serial", "Valid", "SPKI SHA-256")
     for facts in chain_facts(chain):
         if "unreadable" in facts:
-            table.add_row(Text(f"unreadable: {facts['unreadable']}", style="red"), "", "", "", "")
+            table.add_row(clean(f"unreadable: {facts['unreadable']}", style="red"), "", "", "", "")
             continue
         valid = f"{facts['not_before'][:10]} to {facts['not_after'][:10]}"
         texts = (facts["subject"], facts["issuer"], facts["serial"], valid, facts["spki_sha256"][:16] + "…")
-        table.add_row(*map(Text, texts))
+        table.add_row(*map(clean, texts))
     console.print(table)
 
 
@@ -94,7 +101,8 @@ def make_table(title: str, *columns: str) -> Table:
 def _path_table(verdict: Verdict) -> Table:
     table = make_table("Verified path", "Certificate", "Valid until", "SPKI SHA-256")
     for certificate in verdict.path:
-        table.add_row(Text(certificate.subject), certificate.not_after[:10], certificate.spki_sha256[:16] + "…")
+        texts = (certificate.subject, certificate.not_after[:10], certificate.spki_sha256[:16] + "…")
+        table.add_row(*map(clean, texts))
     return table
 
 
@@ -103,13 +111,13 @@ def _sct_table(verdict: Verdict) -> Table:
     for sct in verdict.scts:
         style = "green" if sct.status is SctStatus.VALID else "red"
         log = sct.log or (f"unknown log {sct.log_id[:12]}…" if sct.log_id else "unreadable")
-        table.add_row(Text(log), Text(sct.operator), sct.timestamp[:19], Text(sct.status.value, style=style))
+        table.add_row(clean(log), clean(sct.operator), clean(sct.timestamp[:19]), clean(sct.status.value, style=style))
     return table
 
 
 def _rule_table(verdict: Verdict) -> Table:
     table = make_table("Rules", "Rule", "Outcome", "Found")
     for finding in verdict.findings:
-        outcome = Text(finding.outcome.value, style=_STYLES[finding.outcome])
-        table.add_row(finding.rule.value, outcome, Text(finding.detail))
+        outcome = clean(finding.outcome.value, style=_STYLES[finding.outcome])
+        table.add_row(finding.rule.value, outcome, clean(finding.detail))
     return table

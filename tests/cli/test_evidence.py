@@ -69,6 +69,21 @@ def test_show_tells_one_judgement_whole(run, kept):
     assert set(facts["chain"][0]) > {"subject", "serial", "spki_sha256"}
 
 
+def test_report_mode_is_told_apart(run, kept, world, files, tmp_path):
+    """What was connected to although it would have been refused is neither ALLOWED nor REFUSED."""
+    files.policy.write_text('[policy]\nmode = "report"\n' + files.policy.read_text())
+    policy, log_list = load_policy(files.policy), load_log_list(files.log_list)
+    presented = Presented(ip_address("127.0.0.1"), "dns.lab", world.issue(()).chain)
+    store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
+    store.keep_demands(policy, log_list)
+    identity = store.record(UPSTREAM, presented, Verifier(policy, log_list).judge(presented, world.now)).id
+    store.close()
+    lines = [line.split() for line in run("evidence", "list", "--refused").out.splitlines() if UPSTREAM in line]
+    assert [line[4] for line in lines] == ["REPORTED", "REFUSED", "REFUSED"]
+    assert "\nREPORT ONLY, would be refused: ct.sct-list" in run("evidence", "show", identity).out
+    assert run("explain", identity).out.endswith("reproduced, octet for octet\n")
+
+
 def test_markup_in_a_certificate_is_text(run, world, files, tmp_path):
     """A subject that looks like markup, or that steers a terminal, is shown as what it is."""
     policy, log_list = load_policy(files.policy), load_log_list(files.log_list)

@@ -10,7 +10,7 @@ from pathlib import Path
 from stubresolver.cli.explain import differences
 from stubresolver.cli.shown import kept_verdict
 from stubresolver.exported import Exported
-from stubresolver.verify import Mode, Outcome
+from stubresolver.verify import Mode, Outcome, TlsFacts
 
 UPSTREAM = "tls://127.0.0.1#dns.lab"
 
@@ -76,6 +76,34 @@ def test_kept_verdict_that_contradicts_itself_is_told(run, kept, tmp_path):
     facts = json.loads(outcome.out)
     assert (outcome.status, facts["kept"]["allowed"], facts["judged"]["allowed"]) == (1, True, False)
     assert [each["what"] for each in facts["differences"]] == ["kept verdict"]
+
+
+def test_forged_file_cannot_steer_a_terminal(run, kept, tmp_path):
+    """Control characters and markup in what somebody else wrote, wherever they stand, are shown as what they are."""
+    evil = "\x1b]0;pwned\x07\u202e\x9b2J[bold]"
+    file = exported(run, kept["finish"], tmp_path)
+    honest = Exported.read(file.read_bytes())
+    verdict = json.loads(honest.verdict)
+    verdict["findings"][0] |= {"detail": evil, "subject": evil}
+    verdict["path"][0] |= {"subject": evil, "not_after": evil}
+    verdict["scts"][0] |= {"log": evil, "operator": evil, "timestamp": evil}
+    tls = TlsFacts(evil, evil, evil, None, None)
+    verdict_octets = json.dumps(verdict, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    presented = replace(honest.presented, tls=tls, name=evil)
+    for forged in (
+        replace(honest, upstream=evil, presented=presented, verdict=verdict_octets),
+        replace(honest, verdict=json.dumps(verdict | {"policy": evil}, sort_keys=True).encode()),
+        replace(honest, verdict=json.dumps(verdict | {"mode": evil}, sort_keys=True).encode()),
+    ):
+        file.write_bytes(forged.write())
+        for options in ((), ("--json",)):
+            outcome = run("explain", file, *options)
+            assert outcome.status in {1, 2}
+            told = outcome.out + outcome.err
+            assert told
+            assert not set(told) & set("\x1b\x07\x9b\u202e")
+    file.write_bytes(replace(honest, upstream=evil, presented=presented, verdict=verdict_octets).write())
+    assert "[bold]" in run("explain", file).out
 
 
 def test_other_demands_are_shown_rule_by_rule(run, kept, files, tmp_path):
