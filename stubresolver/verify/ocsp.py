@@ -122,9 +122,10 @@ def _signer(response: ocsp.OCSPResponse, issuer: Certificate, now: datetime) -> 
     """The issuer itself, or a responder that the issuer authorized, as the responder id says; raises `BadStaple`."""
     if _is_named(response, issuer):
         return issuer
-    if len(response.certificates) > MAXIMUM_CERTIFICATES:
-        raise BadStaple(f"{len(response.certificates)} certificates in it, at most {MAXIMUM_CERTIFICATES}")
-    for parsed in response.certificates:
+    sent = response.certificates  # parsed anew each time that the library is asked
+    if len(sent) > MAXIMUM_CERTIFICATES:
+        raise BadStaple(f"{len(sent)} certificates in it, at most {MAXIMUM_CERTIFICATES}")
+    for parsed in sent:
         candidate = read_certificate(parsed.public_bytes(Encoding.DER))
         if _is_named(response, candidate):
             _require_authorized(candidate, issuer, now)
