@@ -113,12 +113,13 @@ def resolver(
 def run_service(
     need: Callable[..., None], world: World, new_folder: Callable[..., Path]
 ) -> Iterator[Callable[..., Service]]:
-    """`run_service(upstreams, more="")`: `stubresolver run` in front of these, until the end of the test."""
+    """`run_service(upstreams)`: `stubresolver run` in front of these, until the end of the test; see `write_files`."""
     need("dig")
     with ExitStack() as stack:
 
-        def run(upstreams: Sequence[str], more: str = "") -> Service:
-            service = start_service(new_folder(), world, upstreams, more)
+        def run(upstreams: Sequence[str], more: str = "", **policies: str) -> Service:
+            named = {f"{name}.toml": added for name, added in policies.items()}
+            service = start_service(new_folder(), world, upstreams, more, named)
             stack.callback(end_well, service)
             return service
 

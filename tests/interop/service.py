@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from stubresolver.lab.world import World
 from tests.interop.programs import Program, free_port, start, wait_until
@@ -26,19 +27,30 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def write_files(folder: Path, world: World, upstreams: Sequence[str], *, listen: str, more: str = "") -> Path:
-    """The configuration with the lab's anchors, issuers and logs instead of the real ones; its path."""
+def write_files(
+    folder: Path,
+    world: World,
+    upstreams: Sequence[str],
+    *,
+    listen: str,
+    more: str = "",
+    policies: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
+    """The configuration with the lab's anchors, issuers and logs instead of the real ones; its path.
+
+    `more` is added to the configuration; `policies` says what is added to policy.toml, or to other policy files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "anchors.pem").write_bytes(world.anchors_pem)
     (folder / "logs.json").write_bytes(world.log_list_json)
-    (folder / "policy.toml").write_text(
-        f"""
+    policy = f"""
 [anchors]
 source = "anchors.pem"
 [issuers]
 allow = [{{ name = "Lab CA Root", spki_sha256 = "{world.lab.root_spki_sha256}" }}]
 """
-    )
+    for name, added in {"policy.toml": "", **policies}.items():
+        (folder / name).write_text(policy + added)
     file = folder / "stubresolver.toml"
     file.write_text(
         f"""
@@ -84,12 +96,19 @@ class Service:
         return done.stdout.strip() == "127.0.0.1"
 
 
-def start_service(folder: Path, world: World, upstreams: Sequence[str], more: str = "") -> Service:
+def start_service(
+    folder: Path,
+    world: World,
+    upstreams: Sequence[str],
+    more: str = "",
+    policies: Mapping[str, str] = MappingProxyType({}),
+) -> Service:
     """The resolver on a free port, asking these upstreams."""
 
     def make() -> Service:
         port = free_port()
-        return Service(write_files(folder, world, upstreams, listen=f"127.0.0.1:{port}", more=more), port)
+        listen = f"127.0.0.1:{port}"
+        return Service(write_files(folder, world, upstreams, listen=listen, more=more, policies=policies), port)
 
     return start(make)
 
