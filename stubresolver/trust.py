@@ -29,7 +29,7 @@ class Demanded:
         return self.loaded.policy
 
     def __str__(self) -> str:
-        return f"{self.loaded.source}: {describe(self.policy)}"
+        return f"{self.loaded.source}: {describe(self.policy, self.loaded.anchors)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,14 @@ def load_trust(settings: Settings, anchors: Path | None = None) -> Trust:
     return Trust({upstream: demanded[file] for upstream, file in files.items()}, log_list)
 
 
-def describe(policy: Policy) -> str:
-    """What a policy demands, in one line: what is less than usual stands out."""
+def describe(policy: Policy, anchors: str) -> str:
+    """What a policy with these `anchors` (whose they are) demands, in one line: what is less than usual stands out."""
     ct, issuers, pins = policy.ct, policy.issuers, policy.pins
     allowed = None if issuers is None else issuers.allowed
     words = [
         "REPORT MODE" if policy.mode is Mode.REPORT else "",
         f"ct: {ct.minimum_scts} SCTs of {ct.minimum_operators} operators" if ct else "ct: off",
-        f"{len(policy.anchors)} anchors",
+        f"{len(policy.anchors)} anchors of {anchors}",
         "any issuer" if allowed is None else f"{len(allowed)} issuers",
         f"{len(pins.keys)} pins{' (report only)' if pins.report_only else ''}" if pins else "",
         f"staple: {policy.revocation}",

@@ -59,9 +59,10 @@ def test_description_names_every_kind_of_demand(settings: Settings) -> None:
         ({"require_post_quantum": True}, "post-quantum"),
         ({"minimum_tls": "TLSv1.2"}, "TLSv1.2"),
     ):
-        assert words in describe(replace(policy, **change))
-        assert words not in describe(policy)
-    assert policy.digest[:12] in describe(policy)
+        assert words in describe(replace(policy, **change), "certifi")
+        assert words not in describe(policy, "certifi")
+    assert policy.digest[:12] in describe(policy, "certifi")
+    assert "anchors of certifi, 18 issuers" in describe(policy, "certifi")
 
 
 def test_report_mode_is_a_warning_of_each_upstream(settings: Settings, tmp_path: Path) -> None:
@@ -90,7 +91,9 @@ def test_system_store_is_warned_of_once(settings: Settings, tmp_path: Path, monk
     monkeypatch.setattr("stubresolver.config._read_anchors", lambda *_: anchors)
     monkeypatch.setattr("stubresolver.config._system_store", lambda _: Path("/store.crt"))
     (tmp_path / "all.toml").write_text('[anchors]\nsource = "system"\n')
-    [warning] = load_trust(settings.with_trust(tmp_path / "all.toml", None)).warnings
+    loaded = load_trust(settings.with_trust(tmp_path / "all.toml", None))
+    assert f"{len(anchors)} anchors of the system's store, /store.crt" in str(loaded.upstreams[PUBLIC])
+    [warning] = loaded.warnings
     assert "this machine's own store, /store.crt" in warning
 
 

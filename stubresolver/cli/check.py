@@ -82,7 +82,10 @@ def command(
         raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
-    demands = build_all_demands(load_trust(settings, anchors_file), _evidence(settings))
+    trust = load_trust(settings, anchors_file)
+    for warning in trust.warnings:
+        click.echo(f"stubresolver: {warning}", err=True)
+    demands = build_all_demands(trust, _evidence(settings))
     return trio.run(_check_upstreams, demands, as_json)
 
 

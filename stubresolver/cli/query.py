@@ -68,6 +68,8 @@ def command(
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
     trust = load_trust(settings)
+    for warning in trust.warnings:
+        click.echo(f"stubresolver: {warning}", err=True)
     query = _build(name, rdtype, dnssec=dnssec)
     try:
         parsed = Query(query.to_wire(), tcp=True)

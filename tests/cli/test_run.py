@@ -1,0 +1,86 @@
+"""`stubresolver run`: what it refuses to start with, and what it tells the service manager."""
+
+import socket
+
+import pytest
+import trio
+
+from stubresolver.cli import run as module
+from stubresolver.cli.run import _Service
+from stubresolver.config import load_settings
+from stubresolver.errors import SelfTestFailed
+from stubresolver.evidence import EvidenceStore
+from stubresolver.serve import Bound
+from stubresolver.trust import load_trust
+
+
+def failing():
+    raise SelfTestFailed("a certificate without SCTs was ALLOWED (selftest_no_scts.json)")
+
+
+@pytest.mark.parametrize("option", ["--check", "--listen=127.0.0.1:0"])
+def test_failed_self_test_serves_nothing(run, files, monkeypatch, option):
+    """An installation that allows what must be refused binds no socket and says so in a sentence."""
+    monkeypatch.setattr(module, "run_selftest", failing)
+    monkeypatch.setattr(trio, "run", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setattr(module, "bind_all", lambda *_: pytest.fail("it listens"))
+    done = run("run", "--config", files.config, option)
+    assert done.status == 1
+    assert "the self-test failed, so nothing is served: a certificate without SCTs was ALLOWED" in done.err
+
+
+def test_check_shows_what_is_in_force(run, files):
+    """Each upstream with its policy, warnings, and no service."""
+    files.policy.write_text(files.policy.read_text() + '[policy]\nmode = "report"\n')
+    done = run("run", "--config", files.config, "--check")
+    assert done.status == 0
+    assert done.out.count("REPORT MODE, ct: 2 SCTs of 2 operators, 3 anchors of ") == 8
+    assert done.out.count("warning: REPORT MODE for ") == 8
+    assert done.out.endswith("everything reads\n")
+
+
+@pytest.fixture
+def make(files, tmp_path):
+    """A service that does not run, with sockets and evidence of its own; its status file may stand anywhere."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        evidence = EvidenceStore(tmp_path / "evidence.sqlite3")
+
+        def service(status=tmp_path / "status.json"):
+            settings = load_settings(files.config)
+            return _Service(settings, load_trust(settings), Bound((udp,), (), ()), evidence, status)
+
+        yield service
+        evidence.close()
+
+
+@pytest.mark.parametrize("mode", ["enforce", "report"])
+def test_service_manager_is_told_of_report_mode(make, files, tmp_path, monkeypatch, mode):
+    """`systemctl status` names the upstreams that are asked whatever the verdict, and says nothing of it else."""
+    files.policy.write_text(files.policy.read_text() + f'[policy]\nmode = "{mode}"\n')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        make()._started()
+        told = manager.recv(4096).decode()
+    assert told.startswith("READY=1\nSTATUS=listening on 127.0.0.1 port ")
+    assert ("; REPORT MODE for tls://1.1.1.1#one.one.one.one, " in told) == (mode == "report")
+
+
+def test_status_file_that_cannot_be_written_is_a_warning(make, tmp_path, caplog):
+    """The service is no worse without it, and says what will not work."""
+    (tmp_path / "file").write_text("")
+    make(tmp_path / "file" / "status.json")._started()
+    assert "`stubresolver reload` will not find us" in caplog.text
+
+
+async def test_reload_that_cannot_be_read_changes_nothing(make, files, caplog):
+    """The demands, the answers and the connections from before stay, whatever is wrong with a file."""
+    service = make()
+    before = service._trust
+    files.log_list.write_text("{}")
+    await service._reload()
+    assert service._trust is before
+    assert "reload refused, the policy and log list from before stay in force: " in caplog.text
