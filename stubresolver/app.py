@@ -96,11 +96,13 @@ class _Recorder:
 
     def __init__(self, store: EvidenceStore | None) -> None:
         self._store = store
+        # One thread at a time, as the store has one connection: waiting for it in a thread could not be cancelled.
+        self._turn = trio.CapacityLimiter(1)
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
         if self._store is None:
             return
-        kept = await trio.to_thread.run_sync(self._store.record, upstream, presented, verdict)
+        kept = await trio.to_thread.run_sync(self._store.record, upstream, presented, verdict, limiter=self._turn)
         for event in kept.events:
             log.warning("%s: %s changed: %s -> %s", event.upstream, event.kind, event.before, event.after)
 

@@ -32,6 +32,7 @@ from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
 # with a new certificate every two months and a new list every week come to 6 MiB a year, so this holds ten years; a
 # fresh forged chain every 30 s fills it in three days, and is thinned out from then on.
 DEFAULT_MAXIMUM_OCTETS = 64 * 1024 * 1024
+_BUSY_TIMEOUT = 1.0  # seconds for another process' write, which takes milliseconds; a dial waits for it
 _MAXIMUM_DEMANDS = 64  # policies and lists held for records to come: one for each upstream, and those before a reload
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _COLUMNS = "id, upstream, allowed, summary, first_seen, last_seen, count, mode"
@@ -51,7 +52,7 @@ class EvidenceStore:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
             # autocommit: each transaction below is begun and ended by name
-            self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
         try:

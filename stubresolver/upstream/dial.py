@@ -247,6 +247,7 @@ async def inspect(
     """The same steps without `require`: what the upstream shows and how it is judged. Sends nothing and closes."""
     connected = await _connect(upstream, demands, connect_timeout, timeout)
     await trio.aclose_forcefully(connected.transport)
+    _require_alpn(upstream, connected.tls_facts)
     return connected.presented, connected.verdict
 
 
@@ -353,6 +354,11 @@ def _require(upstream: Upstream, verdict: Verdict, tls: TlsFacts) -> None:
     if tls.openssl_error is not None and verdict.mode is not Mode.REPORT:
         # The verdict has a rule for this. Should a judge forget it, the second lock still holds.
         raise HandshakeFailed(f"{upstream}: OpenSSL does not validate the chain: {tls.openssl_error}")
+    _require_alpn(upstream, tls)
+
+
+def _require_alpn(upstream: Upstream, tls: TlsFacts) -> None:
+    """DoH is spoken over HTTP/2 here (RFC 9113 s3.2); raises `ProtocolViolation` where the peer did not choose it."""
     if upstream.transport is Transport.DOH and tls.alpn != "h2":
         raise ProtocolViolation(f"{upstream}: got ALPN {tls.alpn or 'none'}, expected h2")
 

@@ -322,7 +322,8 @@ class Pool:
             line.channel = None
             if channel.answered:
                 line.health = line.health.succeeded()
-            elif channel.asked:  # it takes queries and answers none: no better than a failed dial
+            elif channel.asked:  # no better than a failed dial
+                line.failed_with(ChannelClosed(f"{line.upstream}: it takes queries and answers none"))
                 line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
         if channel.ended:
             line.failed_with(ChannelClosed(f"{line.upstream}: {channel.ended}"))
@@ -349,7 +350,7 @@ class Pool:
             if isinstance(error, PolicyRefused):
                 return PolicyRefused(error.summary, error.verdict)
         if not errors:
-            return NoUpstream("no upstream is configured")
+            return NoUpstream("no upstream can be asked" if self._lines else "no upstream is configured")
         return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
 
 
