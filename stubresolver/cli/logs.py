@@ -51,12 +51,29 @@ class _Stderr(logging.Handler):
             self._lost += 1
 
 
+class _OncePerMinute(logging.Filter):
+    """Lets one record a minute through, without its traceback: trio says ten times a second that it cannot accept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created - self._last < 60:
+            return False
+        self._last = record.created
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def log_to_stderr() -> None:
-    """Send the project's log to stderr from now on."""
+    """Send the project's log to stderr from now on, and what trio says of its listeners."""
     # Started without a stderr, its number may by now be a socket's.
     handler = logging.NullHandler() if sys.stderr is None else _Stderr()
     handler.setFormatter(_Lines(journal="JOURNAL_STREAM" in os.environ))
-    logger = logging.getLogger("stubresolver")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    for name in ("stubresolver", "trio.serve_listeners"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    logger.filters = [_OncePerMinute()]  # of trio's

@@ -64,3 +64,15 @@ def test_long_line_is_cut(pipe):
     [line] = lines(pipe[0])
     assert len(line.encode()) < 4096
     os.close(pipe[0])
+
+
+def test_library_that_repeats_itself_is_heard_once_a_minute(pipe):
+    """Out of descriptors, trio logs a traceback ten times a second: one line of it, without the traceback."""
+    logger = logging.getLogger("trio.serve_listeners")
+    for _ in range(3):
+        try:
+            raise OSError(24, "Too many open files")
+        except OSError:
+            logger.exception("accept returned EMFILE")
+    assert lines(pipe[0]) == ["<3>accept returned EMFILE"]
+    os.close(pipe[0])
