@@ -14,6 +14,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 _MAXIMUM_NOTES = 10_000  # events, and rows of `dropped`: some 200 octets each; an upstream makes a few a year
 
@@ -38,14 +39,25 @@ def used_octets(database: sqlite3.Connection) -> int:
     return file_octets(database) - int(size * free)
 
 
-def make_room(database: sqlite3.Connection, maximum: int, spare: str, *, for_refused: bool) -> list[bool]:
+def give_back(database: sqlite3.Connection) -> None:
+    """Give what is not in use back to the file system; outside a transaction, as each 4 MiB are one of their own."""
+    size = None
+    while size != file_octets(database):  # a file that was made without auto_vacuum gives nothing back
+        size = file_octets(database)
+        # as a script: each step of the statement gives one page back, and `execute` takes one step
+        database.executescript("PRAGMA incremental_vacuum(1000)")
+
+
+def make_room(
+    database: sqlite3.Connection, maximum: int, spare: str, *, for_refused: bool, most: int | None = None
+) -> list[bool]:
     """Drop records until at most `maximum` octets are in use, or nothing is left that may go; `spare` stays.
 
-    Returns for each dropped record whether it was allowed.
+    No more than `most` at once. Returns for each dropped record whether it was allowed.
     """
     dropped: list[bool] = []
     staying = {spare, *(identity for (identity,) in database.execute(_STAYING))}
-    for victim in _victims(database, staying, for_refused=for_refused):
+    for victim in islice(_victims(database, staying, for_refused=for_refused), most):
         if used_octets(database) <= maximum:
             break
         drop(database, victim.id)
@@ -57,14 +69,14 @@ def make_room(database: sqlite3.Connection, maximum: int, spare: str, *, for_ref
     return dropped
 
 
-def drop_before(database: sqlite3.Connection, moment: str) -> list[bool]:
-    """Drop every record last seen before `moment`, allowed or not, but those of rule 1, and what is as old beside it.
+def drop_before(database: sqlite3.Connection, moment: str, most: int) -> list[bool]:
+    """Drop records last seen before `moment`, allowed or not, but those of rule 1, and what is as old beside it.
 
-    Returns for each dropped record whether it was allowed.
+    No more than `most` at once. Returns for each dropped record whether it was allowed.
     """
     rows = database.execute(
-        f"SELECT id, allowed FROM record WHERE last_seen < ? AND id NOT IN ({_STAYING})",  # noqa: S608 - a constant
-        (moment,),
+        f"SELECT id, allowed FROM record WHERE last_seen < ? AND id NOT IN ({_STAYING}) LIMIT ?",  # noqa: S608 - a constant
+        (moment, most),
     ).fetchall()
     for identity, _ in rows:
         drop(database, identity)

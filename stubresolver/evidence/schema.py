@@ -96,12 +96,12 @@ def prepare(database: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def transaction(database: sqlite3.Connection, *, keep: bool = True) -> Iterator[None]:
-    """All of the statements inside, or none; whatever goes wrong is passed on. `keep` False only tries them."""
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All of the statements inside, or none; whatever goes wrong is passed on."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
-        database.execute("COMMIT" if keep else "ROLLBACK")
+        database.execute("COMMIT")
     except BaseException:
         # sqlite.org/lang_transaction.html: some errors (a full disk) have rolled back already
         if database.in_transaction:

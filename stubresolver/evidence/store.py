@@ -9,7 +9,7 @@ bounded; what goes when it is full stands in `retention`. No query and no name t
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from ipaddress import ip_address
@@ -22,7 +22,7 @@ from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence.changes import note_changes
 from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Record
-from stubresolver.evidence.retention import bound_notes, drop_before, file_octets, make_room, used_octets
+from stubresolver.evidence.retention import bound_notes, drop_before, file_octets, give_back, make_room, used_octets
 from stubresolver.evidence.schema import prepare, transaction
 from stubresolver.evidence.writing import identify, iso, write
 from stubresolver.exported import Exported
@@ -34,6 +34,7 @@ from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
 DEFAULT_MAXIMUM_OCTETS = 64 * 1024 * 1024
 _BUSY_TIMEOUT = 1.0  # seconds for another process' write, which takes milliseconds; a dial waits for it
 _MAXIMUM_DEMANDS = 64  # policies and lists held for records to come: one for each upstream, and those before a reload
+_BATCH = 200  # records of one transaction while pruning: a tenth of a second
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _COLUMNS = "id, upstream, allowed, summary, first_seen, last_seen, count, mode"
 
@@ -223,18 +224,27 @@ class EvidenceStore:
         Raises `EvidenceError`.
         """
         with self._reading():
-            size = file_octets(self._database)
+            database = self._copy() if dry_run else self._database
+            size = file_octets(database)
             gone: list[bool] = []
-            with transaction(self._database, keep=not dry_run):
-                if before is not None:
-                    gone += drop_before(self._database, iso(before))
-                if keep_octets is not None:
-                    gone += make_room(self._database, keep_octets, "", for_refused=True)
-                left = used_octets(self._database)
-            if not dry_run:
-                # as a script: each step of the statement gives one page back, and `execute` takes one step
-                self._database.executescript("PRAGMA incremental_vacuum")
+            if before is not None:
+                gone += _in_batches(database, lambda: drop_before(database, iso(before), _BATCH))
+            if keep_octets is not None:
+                gone += _in_batches(
+                    database, lambda: make_room(database, keep_octets, "", for_refused=True, most=_BATCH)
+                )
+            left = used_octets(database)
+            if dry_run:
+                database.close()
+            else:
+                give_back(database)
         return Pruned(allowed=sum(gone), refused=len(gone) - sum(gone), octets=size - left)
+
+    def _copy(self) -> sqlite3.Connection:
+        """The whole file in memory, to try something on; nobody has to wait for that."""
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        self._database.backup(copy)
+        return copy
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -249,6 +259,17 @@ class EvidenceStore:
         """Close the file; records already kept stay."""
         with self._lock:
             self._database.close()
+
+
+def _in_batches(database: sqlite3.Connection, drop: Callable[[], list[bool]]) -> list[bool]:
+    """Drop until nothing more is to go, a transaction for each batch: who wants to record waits for one of them."""
+    gone: list[bool] = []
+    while True:
+        with transaction(database):
+            some = drop()
+        if not some:
+            return gone
+        gone += some
 
 
 def _remember(held: dict[str, bytes], digest: str, octets: bytes) -> None:

@@ -1,6 +1,8 @@
 """What goes when there is no more room: allowed before refused, the middle of many alike, never the newest."""
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -136,8 +138,10 @@ def test_of_groups_of_one_the_oldest_goes(small, refuse):
     assert 30 < len(left) < 250
 
 
-def test_pruning_by_size_gives_the_room_back(small, path, rows, refuse, allow):
+@pytest.mark.parametrize("batch", [1, 7, 200])
+def test_pruning_by_size_gives_the_room_back(small, path, rows, refuse, allow, monkeypatch, batch):
     """The same order, and the file is smaller afterwards; a dry run says the same and does nothing."""
+    monkeypatch.setattr("stubresolver.evidence.store._BATCH", batch)
     for number in range(30):
         refuse(small, number, NOW + number * HALF_A_MINUTE)
         allow(small, number, NOW + number * HALF_A_MINUTE)
@@ -156,8 +160,10 @@ def test_pruning_by_size_gives_the_room_back(small, path, rows, refuse, allow):
     in_order(rows)
 
 
-def test_pruning_by_time_drops_what_is_older(small, rows, refuse, allow):
+@pytest.mark.parametrize("batch", [1, 2, 200])
+def test_pruning_by_time_drops_what_is_older(small, rows, refuse, allow, monkeypatch, batch):
     """Allowed or refused, by when it was last seen; the newest of an upstream stays, old as it is."""
+    monkeypatch.setattr("stubresolver.evidence.store._BATCH", batch)
     old = allow(small, 1, NOW, OTHER)
     for hours in range(6):
         refuse(small, hours, NOW + timedelta(hours=hours))
@@ -179,6 +185,20 @@ def test_pruning_nothing_changes_nothing(small, refuse):
     done = small.prune()
     assert (done.allowed, done.refused, done.octets) == (0, 0, 0)
     assert len(small.records()) == 2
+
+
+def test_a_file_that_cannot_shrink_is_pruned_all_the_same(path, opening, refuse):
+    """An empty database that somebody else made has no room to give back, and pruning it ends."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (c)")
+        database.execute("DROP TABLE t")
+    with opening(path) as store:
+        for number in range(5):
+            refuse(store, number, NOW)
+        size = path.stat().st_size
+        assert store.prune(keep_octets=0).refused == 4
+        assert path.stat().st_size == size
 
 
 def test_notes_are_bounded(small, rows, refuse, monkeypatch):
