@@ -107,25 +107,28 @@ class _Recorder:
             log.warning("%s: %s changed: %s -> %s", event.upstream, event.kind, event.before, event.after)
 
 
-def build_demands(verifier: Verifier, evidence: EvidenceStore | None, policy: str = "") -> Demands:
-    """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept.
-
-    A policy that only reports is to say which TLS version an upstream has, so it speaks every version that there is.
-    """
-    report = verifier.policy.mode is Mode.REPORT
-    context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
-    if evidence is not None:
-        evidence.keep_demands(verifier.policy, verifier.log_list)
-    return Demands(context, verifier, _Recorder(evidence), policy=policy)
+def build_demands(verifier: Verifier, evidence: EvidenceStore | None) -> Demands:
+    """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept."""
+    return _demands(verifier, evidence, _Recorder(evidence), "")
 
 
 def build_all_demands(trust: Trust, evidence: EvidenceStore | None) -> dict[Upstream, Demands]:
     """What `dial` needs of each upstream; those with the same policy share it."""
+    recorder = _Recorder(evidence)
     built = {
-        demanded: build_demands(demanded.verifier, evidence, str(demanded))
+        demanded: _demands(demanded.verifier, evidence, recorder, str(demanded))
         for demanded in dict.fromkeys(trust.upstreams.values())
     }
     return {upstream: built[demanded] for upstream, demanded in trust.upstreams.items()}
+
+
+def _demands(verifier: Verifier, evidence: EvidenceStore | None, recorder: _Recorder, shown: str) -> Demands:
+    """As above. A policy that only reports is to tell of an old TLS version, so every version is spoken under it."""
+    report = verifier.policy.mode is Mode.REPORT
+    context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
+    if evidence is not None:
+        evidence.keep_demands(verifier.policy, verifier.log_list)
+    return Demands(context, verifier, recorder, policy=shown)
 
 
 def report_event(event: PoolEvent) -> None:
