@@ -475,6 +475,17 @@ async def test_reload_does_not_wait_for_a_pause(autojump_clock, internet, demand
         assert len(internet.dialled) == 2
 
 
+async def test_reloads_leave_no_tasks_behind(autojump_clock, internet, demands, refused):
+    """However often it is reloaded while nobody can be asked, one task waits for that to change."""
+    strict = replace(demands, judge=FakeJudge(refused))
+    async with running(internet, strict, {A: internet.dot(echo)}) as pool:
+        await wait_all_tasks_blocked()
+        for _ in range(20):
+            await pool.renew({A: strict})
+            await wait_all_tasks_blocked()
+        assert len(pool._nursery.child_tasks) == 1
+
+
 async def test_each_upstream_has_its_own_demands(autojump_clock, internet, demands, allowed, refused):
     """What one upstream need not show is demanded of the other all the same."""
     demanded = {A: replace(demands, judge=FakeJudge(refused), policy="strict"), B: replace(demands, policy="ct: off")}
@@ -482,8 +493,8 @@ async def test_each_upstream_has_its_own_demands(autojump_clock, internet, deman
         assert await exchanged(pool, message(1)) == message(1)
         assert [len(server.machine.plaintext) > 0 for server in internet.servers] == [False, True]
         first, second = pool.statistics().upstreams
-        assert (first.policy, first.verdict, first.asked) == ("strict", refused, 0)
-        assert (second.policy, second.verdict, second.asked) == ("ct: off", allowed, 1)
+        assert (first.policy, first.verdict, first.asked, first.would_refuse) == ("strict", refused, 0, 0)
+        assert (second.policy, second.verdict, second.asked, second.would_refuse) == ("ct: off", allowed, 1, 0)
 
 
 async def test_report_mode_connects_and_counts(autojump_clock, internet, demands, refused):
