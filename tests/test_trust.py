@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stubresolver import trust
-from stubresolver.config import Settings
+from stubresolver.config import Settings, read_shipped
 from stubresolver.errors import ConfigError
 from stubresolver.trust import Trust, describe, load_trust
 from stubresolver.upstream import parse_upstream
@@ -102,5 +102,7 @@ def test_same_demands_are_known_as_the_same(settings: Settings, tmp_path: Path) 
     first, second = load_trust(settings), load_trust(settings)
     assert isinstance(first, Trust)
     assert first.demands_the_same(second)
+    (tmp_path / "list.json").write_bytes(read_shipped("log_list.json") + b"\n")
+    assert not first.demands_the_same(load_trust(settings.with_trust(None, tmp_path / "list.json")))
     (tmp_path / "corp.toml").write_text('[ct]\nrequired = false\n[tls]\nminimum_version = "TLSv1.2"\n')
     assert not first.demands_the_same(load_trust(settings))

@@ -58,6 +58,8 @@ def test_report_mode_is_loud_and_answers(world, run_service, code):
         service.reload("reloaded: ")
         assert f"{upstream}: judged again: REFUSED, no more queries are sent: " in service.log
         assert ask("dig", service.port, "example.lab", "A").status == "SERVFAIL"
+        # Where nothing is only reported, an old version does not come as far as a judgement.
+        assert ("TLS handshake failed" in service.log) == (code == "tls12")
 
 
 @pytest.mark.parametrize("status", [GOOD, REVOKED], ids=["good", "revoked"])
