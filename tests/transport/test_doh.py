@@ -407,3 +407,13 @@ def test_altered_answer_gives_events_and_no_exception(data):
     events = pair.client.receive_data(bytes(octets))
     assert {event.token for event in events if isinstance(event, Answered | Failed)} <= tokens
     pair.client.data_to_send()
+
+
+def test_memory_of_closed_streams_is_bounded(pair):
+    """However long a connection lives, what h2 keeps of its past does not grow beyond a thousand streams."""
+    for number in range(1200):
+        token = pair.client.send_query(message(number))
+        pair.exchange()
+        pair.answer(token, message(0))
+        pair.exchange()
+    assert len(pair.client._h2._closed_streams) <= 1024
