@@ -26,6 +26,8 @@ DEFAULT_PORT = 53  # RFC 1035 s4.2
 _RECEIVE_BUFFER = 1 << 20  # holds a burst while the loop is busy; the kernel cuts it to net.core.rmem_max
 _BACKLOG = 128  # connections that wait to be accepted: as many as are served at once by default
 
+_ATTEMPTS = 8  # for a port that is free in UDP and TCP; the ephemeral range is seldom more than half taken
+
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")  # RFC 3986 s3.2.2: an IPv6 address before a port
 
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # the machine has no such address, or no IPv6 at all
@@ -96,10 +98,8 @@ def bind_all(addresses: Sequence[ListenAddress]) -> Bound:
     bound = Bound((), (), ())
     for address in addresses:
         try:
-            udp = bind_udp(address)
-            bound = replace(bound, udp=(*bound.udp, udp))
-            # Port 0: TCP takes the number that UDP was given, because clients try both under one number.
-            bound = replace(bound, tcp=(*bound.tcp, bind_tcp(replace(address, port=udp.getsockname()[1]))))
+            udp, tcp = _bind_pair(address)
+            bound = replace(bound, udp=(*bound.udp, udp), tcp=(*bound.tcp, tcp))
         except CannotListen as error:
             if not (is_absent(error) and address.is_loopback and address.family is socket.AF_INET6):
                 bound.close()
@@ -108,6 +108,23 @@ def bind_all(addresses: Sequence[ListenAddress]) -> Bound:
     if bound.left_out and not bound.udp:
         raise bound.left_out[0]
     return bound
+
+
+def _bind_pair(address: ListenAddress) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP under one port number, because clients try both under the same.
+
+    Port 0: TCP takes the number that UDP was given; where TCP has it given away already, both draw again.
+    """
+    for left in reversed(range(_ATTEMPTS if address.port == 0 else 1)):
+        udp = bind_udp(address)
+        try:
+            return udp, bind_tcp(replace(address, port=udp.getsockname()[1]))
+        except CannotListen as error:
+            udp.close()
+            taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not (taken and left):
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def bind_udp(address: ListenAddress) -> socket.socket:

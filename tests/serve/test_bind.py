@@ -195,6 +195,43 @@ def test_bind_all_gives_both_transports_one_port():
         bound.close()
 
 
+def test_bind_all_draws_again_where_tcp_is_taken(monkeypatch):
+    """Port 0: if UDP is given a number whose TCP twin another program has, both get another one."""
+    with bind_tcp(LOOPBACK) as taken:
+        ports = iter([taken.getsockname()[1], taken.getsockname()[1], 0])
+        drawn = []
+
+        def draw(address):
+            drawn.append(bind_udp(ListenAddress(address.address, next(ports))))
+            return drawn[-1]
+
+        monkeypatch.setattr(bind, "bind_udp", draw)
+        bound = bind_all([LOOPBACK])
+        try:
+            assert bound.udp == (drawn[2],)
+            assert bound.udp[0].getsockname() == bound.tcp[0].getsockname()
+            assert [sock.fileno() for sock in drawn[:2]] == [-1, -1]
+        finally:
+            bound.close()
+
+
+def test_bind_all_draws_only_so_often_and_no_port_that_was_named(monkeypatch):
+    """A port that a person named is tried once; a free one is not sought for ever. Nothing stays bound."""
+    with bind_tcp(LOOPBACK) as taken:
+        port, drawn = taken.getsockname()[1], []
+
+        def draw(address):
+            drawn.append(bind_udp(ListenAddress(address.address, port)))
+            return drawn[-1]
+
+        monkeypatch.setattr(bind, "bind_udp", draw)
+        for named, attempts in ((port, 1), (0, 8)):
+            drawn.clear()
+            with pytest.raises(CannotListen, match=f":{port} "):
+                bind_all([ListenAddress(LOOPBACK.address, named)])
+            assert [sock.fileno() for sock in drawn] == [-1] * attempts
+
+
 def test_bind_all_is_all_or_nothing():
     """If a named address cannot be bound, those bound before are closed again."""
     with bind_udp(LOOPBACK) as probe:
