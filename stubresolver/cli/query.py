@@ -152,6 +152,8 @@ def _verdict(line: UpstreamStatistics | None) -> str:
     """How it was judged."""
     if line is None or line.verdict is None:
         return "no verdict"
+    if line.verdict.connects and not line.verdict.allowed:
+        return line.verdict.summary  # says "REPORT ONLY" itself
     return f"{'ALLOWED' if line.verdict.allowed else 'REFUSED'}: {line.verdict.summary}"
 
 

@@ -167,10 +167,15 @@ class _Service:
         return f"listening on {', '.join(f'{name[0]} port {name[1]}' for name in names)}"
 
     @property
+    def _reporting(self) -> str:
+        """What every status ends with while an upstream is asked whatever the verdict."""
+        reporting = ", ".join(map(str, self._trust.reporting))
+        return f"; REPORT MODE for {reporting}" if reporting else ""
+
+    @property
     def _state(self) -> str:
         """For the service manager's status line."""
-        reporting = ", ".join(map(str, self._trust.reporting))
-        return f"{self._listening}; REPORT MODE for {reporting}" if reporting else self._listening
+        return f"{self._listening}{self._reporting}"
 
     def _tell_trust(self) -> None:
         """Log what is demanded of each upstream, and what a person should know about it."""
@@ -186,7 +191,7 @@ class _Service:
             config=self._settings.source,
             reloads=self._reloads,
             reloaded=reloaded,
-            outcome=outcome,
+            outcome=f"{outcome}{self._reporting}",
         )
         try:
             write_status(self._status_file, status)

@@ -44,6 +44,17 @@ def test_refusal_is_named_and_nothing_is_asked(run, files, start, world):
     assert server.tally.application_octets == 0
 
 
+def test_report_mode_answers_and_says_what_would_have_been(run, files, start, world):
+    """A refusal that is only reported reads as that; nobody is to believe that the answer's upstream was refused."""
+    files.policy.write_text(files.policy.read_text() + '[policy]\nmode = "report"\n')
+    _, port = start(world.issue(()))
+    done = run("query", "example.lab", "--upstream", f"tls://127.0.0.1:{port}#dns.lab", "--config", files.config)
+    assert done.status == 0
+    assert "\n;; REPORT ONLY, would be refused: ct.sct-list: no embedded SCTs" in done.out
+    assert "REFUSED" not in done.out
+    assert "REPORT MODE for " in done.err
+
+
 def test_nobody_there_is_status_3(run, files):
     """No upstream answered: the reason stands in the answer."""
     outcome = run("query", "example.lab", "--config", files.config, "--upstream", "tls://127.0.0.1:1")

@@ -7,6 +7,7 @@ import trio
 
 from stubresolver.cli import run as module
 from stubresolver.cli.run import _Service
+from stubresolver.cli.status import read_status
 from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
 from stubresolver.evidence import EvidenceStore
@@ -67,6 +68,23 @@ def test_service_manager_is_told_of_report_mode(make, files, tmp_path, monkeypat
         told = manager.recv(4096).decode()
     assert told.startswith("READY=1\nSTATUS=listening on 127.0.0.1 port ")
     assert ("; REPORT MODE for tls://1.1.1.1#one.one.one.one, " in told) == (mode == "report")
+
+
+@pytest.mark.parametrize("mode", ["enforce", "report"])
+async def test_status_file_tells_of_report_mode(make, files, tmp_path, mode):
+    """What `stubresolver reload` shows ends with it, after the start and after a reload that was refused as well."""
+    files.policy.write_text(files.policy.read_text() + f'[policy]\nmode = "{mode}"\n')
+    service = make()
+    service._started()
+    outcomes = [read_status(tmp_path / "status.json").outcome]
+    await service._reload()
+    outcomes.append(read_status(tmp_path / "status.json").outcome)
+    files.policy.write_text("nonsense")
+    await service._reload()
+    outcomes.append(read_status(tmp_path / "status.json").outcome)
+    assert [outcome.split(":")[0].split(",")[0] for outcome in outcomes] == ["started", "reloaded", "reload refused"]
+    for outcome in outcomes:
+        assert ("; REPORT MODE for tls://1.1.1.1#one.one.one.one, " in outcome) == (mode == "report")
 
 
 def test_status_file_that_cannot_be_written_is_a_warning(make, tmp_path, caplog):
