@@ -94,40 +94,49 @@ class App:
 class _Recorder:
     """The evidence store off the event loop: a disk that is slow to sync delays one dial and no query."""
 
-    def __init__(self, store: EvidenceStore | None) -> None:
+    def __init__(self, store: EvidenceStore | None, turn: trio.CapacityLimiter, policy: bytes) -> None:
+        """`policy` is the snapshot of what is judged by; `turn` is shared by all who record into the store."""
         self._store = store
-        # One thread at a time, as the store has one connection: waiting for it in a thread could not be cancelled.
-        self._turn = trio.CapacityLimiter(1)
+        self._turn = turn
+        self._policy = policy
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
         if self._store is None:
             return
-        kept = await trio.to_thread.run_sync(self._store.record, upstream, presented, verdict, limiter=self._turn)
+        kept = await trio.to_thread.run_sync(
+            self._store.record, upstream, presented, verdict, self._policy, limiter=self._turn
+        )
         for event in kept.events:
             log.warning("%s: %s changed: %s -> %s", event.upstream, event.kind, event.before, event.after)
 
 
 def build_demands(verifier: Verifier, evidence: EvidenceStore | None) -> Demands:
     """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept."""
-    return _demands(verifier, evidence, _Recorder(evidence), "")
+    return _demands(verifier, evidence, _turn(), "")
 
 
 def build_all_demands(trust: Trust, evidence: EvidenceStore | None) -> dict[Upstream, Demands]:
     """What `dial` needs of each upstream; those with the same policy share it."""
-    recorder = _Recorder(evidence)
+    turn = _turn()
     built = {
-        demanded: _demands(demanded.verifier, evidence, recorder, str(demanded))
+        demanded: _demands(demanded.verifier, evidence, turn, str(demanded))
         for demanded in dict.fromkeys(trust.upstreams.values())
     }
     return {upstream: built[demanded] for upstream, demanded in trust.upstreams.items()}
 
 
-def _demands(verifier: Verifier, evidence: EvidenceStore | None, recorder: _Recorder, shown: str) -> Demands:
+def _turn() -> trio.CapacityLimiter:
+    """One thread at a time, as the store has one connection: waiting for it in a thread could not be cancelled."""
+    return trio.CapacityLimiter(1)
+
+
+def _demands(verifier: Verifier, evidence: EvidenceStore | None, turn: trio.CapacityLimiter, shown: str) -> Demands:
     """As above. A policy that only reports is to tell of an old TLS version, so every version is spoken under it."""
     report = verifier.policy.mode is Mode.REPORT
     context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
     if evidence is not None:
         evidence.keep_demands(verifier.policy, verifier.log_list)
+    recorder = _Recorder(evidence, turn, verifier.policy.snapshot())
     return Demands(context, verifier, recorder, policy=shown)
 
 

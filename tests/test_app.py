@@ -1,6 +1,8 @@
 """The rooms joined: what only the whole can get wrong. Real sockets on loopback, no upstream."""
 
 import logging
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dns.message
@@ -12,13 +14,13 @@ from stubresolver.app import App, build_demands, report_event
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.config import Settings
 from stubresolver.errors import ConnectFailed
-from stubresolver.evidence import Event, EventKind, Kept
-from stubresolver.lab.world import World
+from stubresolver.evidence import Event, EventKind, EvidenceStore, Kept
+from stubresolver.lab.world import NAME, World
 from stubresolver.lab.zone import LabZone
 from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.serve import bind_tcp, bind_udp, parse_listen_address
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, parse_upstream
-from stubresolver.verify import Finding, Mode, Outcome, Rule, Verdict, Verifier
+from stubresolver.verify import Finding, Mode, Outcome, Presented, Rule, Verdict, Verifier
 from stubresolver.wire import Query
 from stubresolver.wire.framing import FrameReader, frame
 
@@ -119,6 +121,24 @@ async def test_change_of_an_upstream_is_a_warning(caplog):
     await demands.recorder.record(str(UPSTREAM), None, None)
     assert [record.getMessage() for record in caplog.records] == [f"{UPSTREAM}: issuer changed: CN=A -> CN=B"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("last", [0, 1])
+async def test_judgement_is_kept_with_the_policy_that_made_it(tmp_path, last):
+    """Two files may demand the same in other words. The words stand in the verdict: each is kept with its own."""
+    now = datetime(2026, 11, 2, tzinfo=UTC)
+    world = World(now)
+    issuers = world.policy.issuers
+    named = {key: f"{name}, by another name" for key, name in issuers.allowed.items()}
+    renamed = replace(world.policy, issuers=replace(issuers, allowed=named))
+    assert renamed.digest == world.policy.digest
+    shown = Presented(UPSTREAM.address, NAME, world.issue().chain, None)
+    with closing(EvidenceStore(tmp_path / "evidence.sqlite3")) as store:
+        verifiers = [Verifier(policy, world.log_list) for policy in (world.policy, renamed)]
+        both = [build_demands(verifier, store) for verifier in verifiers]
+        await both[last].recorder.record(str(UPSTREAM), shown, verifiers[last].judge(shown, now))
+        [record] = store.records()
+        assert store.export(record.id).reproduces
 
 
 @pytest.mark.parametrize("forget", [True, False])

@@ -72,15 +72,18 @@ class EvidenceStore:
             if log_list is not None:
                 _remember(self._log_lists, log_list.digest, log_list.octets)
 
-    def record(self, upstream: str, presented: Presented, verdict: Verdict) -> Kept:
+    def record(self, upstream: str, presented: Presented, verdict: Verdict, snapshot: bytes | None = None) -> Kept:
         """Keep one judgement; it is on the disk when this returns. Raises `EvidenceError`.
+
+        `snapshot` is of the very policy that judged; None for the one with its digest that was kept last. Two policies
+        with one digest demand the same, but their names and reasons stand in the verdict.
 
         Where nothing can be written but the same judgement is kept already, only its count and time are lost: a full
         disk does not take a known upstream away.
         """
         identity = identify(upstream, presented, verdict)
         with self._lock:
-            policy, log_list = self._snapshots(verdict)
+            policy, log_list = self._snapshots(verdict, snapshot)
             try:
                 with transaction(self._database):
                     new = write(
@@ -100,11 +103,11 @@ class EvidenceStore:
         if used_octets(self._database) > self._maximum:
             make_room(self._database, self._maximum - self._maximum // 64, identity, for_refused=for_refused)
 
-    def _snapshots(self, verdict: Verdict) -> tuple[bytes, bytes | None]:
+    def _snapshots(self, verdict: Verdict, policy: bytes | None) -> tuple[bytes, bytes | None]:
         """The policy and the list of a verdict; raises `EvidenceError` where `keep_demands` has not seen them."""
         try:
             listed = None if verdict.log_list is None else self._log_lists[verdict.log_list.digest]
-            return self._policies[verdict.policy], listed
+            return policy or self._policies[verdict.policy], listed
         except KeyError as error:
             raise EvidenceError(f"{self._path}: what was judged by was not kept before the verdict: {error}") from None
 
