@@ -9,7 +9,7 @@ import base64
 import hashlib
 import textwrap
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -151,6 +151,7 @@ def _exported(document: _Document) -> Exported:
     at = datetime.fromisoformat(document.at)
     if at.utcoffset() is None:
         raise ValueError(f"the time {document.at!r} names no time zone")
+    at = at.astimezone(UTC)  # OverflowError where UTC has no such time
     return Exported(
         upstream=document.upstream,
         presented=Presented(

@@ -236,6 +236,17 @@ def test_odd_json_is_bad_input(octets):
         Exported.read(octets)
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00", "2026-11-02T13:00:00+01:00"])
+def test_a_time_that_is_not_written_in_utc_is_bad_input(at):
+    """Of two of these UTC has none, and whoever judged at them would fail; all of their digests are right."""
+    document = json.loads(honest().write())
+    document = {**document, "at": at, "verdict": {**document["verdict"], "at": at}}
+    for part in ("at", "verdict"):
+        document["sha256"][part] = sha256(msgspec.json.encode(document[part], order="sorted")).hexdigest()
+    with pytest.raises(BadInput):
+        Exported.read(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize(
     ("part", "changed", "problem"),
     [
