@@ -14,9 +14,11 @@ from stubresolver.cli.status import (
     status_option,
 )
 from stubresolver.errors import BadInput
+from stubresolver.verify import printable
 
 _PATIENCE = 20.0  # seconds; a reload takes a fraction of one, and five where another process holds the evidence
 _POLL = 0.05
+_LONGEST = 4000  # characters that are shown of what the service says
 
 _FAILED, _REFUSED = 1, 2
 
@@ -46,7 +48,9 @@ def command(*, status_file: Path | None) -> int:
     if status is None:
         click.echo(f"stubresolver: process {service.status.pid} did not say what came of it; see its log", err=True)
         return _FAILED
-    click.echo(f"process {status.pid} ({status.config}): {status.outcome}", err=not status.reloaded)
+    # as its user wrote it, who may be another than the one at this terminal
+    told = printable(f"process {status.pid} ({status.config}): {status.outcome}", _LONGEST)
+    click.echo(told, err=not status.reloaded)
     return 0 if status.reloaded else _REFUSED
 
 

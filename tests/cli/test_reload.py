@@ -84,6 +84,14 @@ def test_outcome_is_shown(run, start: Start, file: Path, outcome: str, exit_stat
     assert bool(done.err) == (exit_status != 0)
 
 
+def test_outcome_does_not_steer_the_terminal(run, start: Start, file: Path) -> None:
+    """The service's user writes the file, and root may read it."""
+    start("reloaded \x1b]0;mine\x07\x1b[2J")
+    done = run("reload", "--status-file", file)
+    assert done.status == 0
+    assert "reloaded \\x1b]0;mine\\x07\\x1b[2J" in done.out
+
+
 @pytest.mark.parametrize("outcome", ["end", "silence"])
 def test_service_that_says_nothing_is_told_as_that(
     run, start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
