@@ -71,7 +71,8 @@ class Resolver:
         self._exchanger = exchanger
         self._cache = cache
         self._options = options
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: dict[bytes, _Flight] = {}  # those that may be joined, by the query's key
+        self._overtaken: set[_Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
         self._hits = self._local = self._misses = self._coalesced = 0
@@ -122,21 +123,28 @@ class Resolver:
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""
         self._cache.clear()
-        for flight in self._flights.values():
-            flight.kept = False
+        self._overtaken.update(self._flights.values())
+        self._flights.clear()
 
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""
         self._stopping = True
-        if self._flights:
+        if self._flights or self._overtaken:
             with trio.move_on_after(grace):
                 await self._landed.wait()
         while self._flights:
             self._end(self._flights.popitem()[1], _STOPPING)
+        while self._overtaken:
+            self._end(self._overtaken.pop(), _STOPPING)
 
     def land(self, flight: "_Flight", result: bytes | UpstreamError) -> None:
         """A flight's exchange has ended; called once by the exchanger, perhaps after `stop` has given it up."""
-        if self._flights.pop(flight.query.key, None) is None:
+        kept = self._flights.get(flight.query.key) is flight
+        if kept:
+            del self._flights[flight.query.key]
+        elif flight in self._overtaken:
+            self._overtaken.remove(flight)
+        else:
             return
         outcome: Answer | Failure
         try:
@@ -146,10 +154,10 @@ class Resolver:
                 outcome = Answer.parse(result, flight.wire, edns=flight.query.has_edns)
         except MalformedAnswer as error:
             outcome = Failure(_NETWORK_ERROR, f"malformed answer from upstream: {error}")
-        if flight.kept:
+        if kept:
             self._cache.put(flight.query.key, outcome, trio.current_time())
         self._end(flight, outcome)
-        if self._stopping and not self._flights:
+        if self._stopping and not self._flights and not self._overtaken:
             self._landed.set()
 
     def statistics(self) -> ResolverStatistics:
@@ -163,7 +171,7 @@ class Resolver:
             refused=self._refused,
             failures=self._failures,
             undelivered=self._undelivered,
-            under_way=len(self._flights),
+            under_way=len(self._flights) + len(self._overtaken),
         )
 
     def _end(self, flight: "_Flight", outcome: Answer | Failure) -> None:
@@ -182,14 +190,13 @@ class Resolver:
 class _Flight:
     """One exchange under way, and everybody who waits for it."""
 
-    __slots__ = ("_resolver", "askers", "kept", "query", "wire")
+    __slots__ = ("_resolver", "askers", "query", "wire")
 
     def __init__(self, resolver: Resolver, query: Query, reply: Callable[[bytes], None]) -> None:
         self._resolver = resolver
         self.query = query  # the first one's
         self.askers = [(query, reply)]
         self.wire = upstream_query(query)
-        self.kept = True  # its answer goes into the cache
 
     def land(self, result: bytes | UpstreamError) -> None:
         """The exchange has ended."""

@@ -112,6 +112,46 @@ async def test_forgotten_is_also_what_is_under_way(autojump_clock):
         await resolver.stop(0)
 
 
+async def test_who_asks_after_forget_does_not_join_what_is_under_way(autojump_clock):
+    """The upstream may be one that is refused by now: its answer is for who asked before."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    replies = []
+    async with running(resolver):
+        resolver.answer_soon(ask(number=1), replies.append)
+        await trio.sleep(0.5)
+        resolver.forget()
+        resolver.answer_soon(ask(number=2), replies.append)
+        resolver.answer_soon(ask(number=3), replies.append)
+        assert resolver.statistics().under_way == 2
+        await trio.sleep(0.75)
+        assert [dns.message.from_wire(reply).id for reply in replies] == [1]
+        assert resolver.answer_nowait(ask(), trio.current_time()) is None
+        await trio.sleep(0.75)
+        assert [dns.message.from_wire(reply).id for reply in replies] == [1, 2, 3]
+        assert resolver.answer_nowait(ask(), trio.current_time()) is not None
+        assert resolver.statistics().under_way == 0
+        await resolver.stop(0)
+    assert len(upstream.queries) == 2
+
+
+@pytest.mark.parametrize("grace", [0.2, 5.0])
+async def test_stop_after_forget_answers_all(autojump_clock, grace):
+    """What was under way before `forget` is waited for too, and answered where it does not end."""
+    resolver = make(Upstream())
+    replies = []
+    async with running(resolver):
+        resolver.answer_soon(ask(number=1), replies.append)
+        resolver.forget()
+        resolver.answer_soon(ask(number=2), replies.append)
+        await resolver.stop(grace)
+        assert sorted(dns.message.from_wire(reply).id for reply in replies) == [1, 2]
+        await trio.sleep(5)
+    codes = {dns.message.from_wire(reply).rcode() for reply in replies}
+    assert codes == {dns.rcode.NOERROR if grace == 5.0 else dns.rcode.SERVFAIL}
+    assert len(replies) == 2
+
+
 async def test_two_askers_one_exchange(autojump_clock):
     """All who ask the same while an exchange is under way share it; each gets its own rendering."""
     upstream = Upstream()
