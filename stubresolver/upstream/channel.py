@@ -96,6 +96,7 @@ class Channel:
         self._silent_since: float | None = None  # since when something has been owed and no answer has come
         self._unsent: list[bytes] = []
         self._to_write = trio.Event()
+        self._writing = False
         self._to_watch = trio.Event()
         self._scope: trio.CancelScope | None = None
 
@@ -149,6 +150,13 @@ class Channel:
             self._close(self._queue.popleft(), "this connection takes no more queries")
         self._end_if_drained()
 
+    def refuse(self) -> None:
+        """The peer was judged anew and refused: as `retire`, but where something is not written yet, end at once."""
+        if self._to_write.is_set() or self._writing:
+            self._end("")
+        else:
+            self.retire()
+
     async def run(self) -> None:
         """Drive the connection until it ends; then close it and fail whatever is outstanding."""
         try:
@@ -191,12 +199,16 @@ class Channel:
     async def _write(self) -> None:
         while True:
             await self._to_write.wait()
+            if self.ended is not None:
+                return
             self._to_write = trio.Event()
             data = self._unsent + self._protocol.data_to_send()
             self._unsent = []
             try:
                 if data:
+                    self._writing = True  # stays so where this is cut off
                     await self.stream.send_records(data)
+                    self._writing = False
             except trio.BrokenResourceError as error:
                 self._end(f"connection lost: {error.__cause__ or error}")
                 return

@@ -275,7 +275,9 @@ class Pool:
     def _take_judgement(self, line: Line, channel: Channel, outcome: Verdict | UpstreamError) -> None:
         """A connection that stands was judged again: it stays, or takes no more queries."""
         if isinstance(outcome, UpstreamError):
-            channel.retire()
+            channel.refuse()
+            if channel.ended is not None:
+                line.channel = None  # it ended by our own wish: that says nothing of the upstream's health
             line.failed_with(outcome)
         verdict = outcome if isinstance(outcome, Verdict) else _verdict_of(outcome)
         if verdict is not None:

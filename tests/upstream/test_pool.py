@@ -396,6 +396,7 @@ async def test_connection_that_falls_short_is_retired(autojump_clock, internet, 
         await wait_all_tasks_blocked()
         replies = []
         pool.exchange_soon(message(1), replies.append)
+        await wait_all_tasks_blocked()  # it is written
         await pool.renew({A: replace(demands, judge=FakeJudge(refused))})
         with pytest.raises(PolicyRefused, match=r"ct\.operators"):
             await exchanged(pool, message(2))
@@ -405,6 +406,33 @@ async def test_connection_that_falls_short_is_retired(autojump_clock, internet, 
         assert [len(server.machine.plaintext) for server in internet.servers[1:]] == [0]
         await pool.renew({A: replace(demands, judge=FakeJudge(allowed))})
         assert await exchanged(pool, message(3)) == message(3)
+
+
+@pytest.mark.parametrize("other", [False, True])
+async def test_no_query_is_written_after_the_refusal(autojump_clock, internet, demands, allowed, refused, other):
+    """One that was asked, but not written, when the new demands take effect goes elsewhere, or is told why not."""
+    upstreams = {A: internet.dot(echo)} | ({B: internet.dot(echo)} if other else {})
+    async with running(internet, demands, upstreams) as pool:
+        await wait_all_tasks_blocked()
+        replies = []
+
+        class Asks:
+            """A recorder at whose end somebody asks."""
+
+            async def record(self, *_):
+                await trio.lowlevel.checkpoint()
+                if not replies and not internet.dialled[1:]:
+                    pool.exchange_soon(message(1), replies.append)
+
+        strict = replace(demands, judge=FakeJudge(refused), recorder=Asks())
+        await pool.renew({A: strict} | ({B: demands} if other else {}))
+        await trio.sleep(1)
+        assert len(internet.servers[0].machine.plaintext) == 0
+        [reply] = replies
+        if other:
+            assert reply == message(1)
+        else:
+            assert isinstance(reply, PolicyRefused)
 
 
 async def test_connection_that_passes_stays(autojump_clock, internet, demands, recorder, allowed):
