@@ -86,7 +86,8 @@ def remove_status(file: Path, pid: int) -> None:
 def read_status(file: Path) -> ServiceStatus:
     """What the service says of itself; raises `BadInput`."""
     try:
-        with file.open("rb") as opened:
+        # not to wait for ever where somebody has put a pipe in its place
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             return msgspec.json.decode(opened.read(_LIMIT), type=ServiceStatus)
     except FileNotFoundError:
         raise BadInput(

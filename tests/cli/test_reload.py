@@ -140,6 +140,21 @@ def test_no_service_is_told(run, file: Path) -> None:
         assert run("reload", "--status-file", file).status == 1
 
 
+def test_pipe_in_place_of_the_file_holds_nobody_up(file: Path) -> None:
+    """Who owns the folder may put anything there; root does not wait at it."""
+    file.parent.mkdir()
+    os.mkfifo(file)
+    done = subprocess.run(
+        [sys.executable, "-m", "stubresolver", "reload", "--status-file", file],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=10,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, "not the status of a service" in done.stderr) == (1, True)
+
+
 def test_status_file_is_replaced_whole_and_removed_by_its_own(file: Path) -> None:
     """A reader sees the old file or the new one; another process's file stays."""
     for number in range(3):
