@@ -24,8 +24,9 @@ _FAILURE_OCTETS: Final = 200
 class CacheOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much is kept and for how long."""
 
-    # 16 MiB hold about 20,000 answers of a usual size; unbound's message and RRset caches have 4 MiB each by default.
-    max_octets: Annotated[int, msgspec.Meta(ge=0, le=1 << 32)] = 16 << 20
+    # 12 MiB hold about 15,000 answers of a usual size, and keep the whole process below 70 MiB; unbound's message and
+    # RRset caches have 4 MiB each by default.
+    max_octets: Annotated[int, msgspec.Meta(ge=0, le=1 << 32)] = 12 << 20
     # RFC 8767 s4 suggests a cap "on the order of days to weeks, with a recommended cap of 604,800 seconds"; one day is
     # unbound's cache-max-ttl and forgets a wrong answer sooner.
     max_ttl: Annotated[int, msgspec.Meta(ge=0, le=604_800)] = 86_400
