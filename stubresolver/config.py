@@ -208,6 +208,8 @@ def load_log_list(path: Path | None) -> LogList:
 def read_file(path: Path, key: str) -> bytes:
     """The octets of a file that `key` names; raises `ConfigError`."""
     try:
+        if path.exists() and not path.is_file():  # a FIFO would be waited for without end
+            raise ConfigError(str(path), key, "cannot be read: not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(str(path), key, f"cannot be read: {error.strerror or error}") from None

@@ -275,9 +275,7 @@ class Pool:
     def _take_judgement(self, line: Line, channel: Channel, outcome: Verdict | UpstreamError) -> None:
         """A connection that stands was judged again: it stays, or takes no more queries."""
         if isinstance(outcome, UpstreamError):
-            channel.refuse()
-            if channel.ended is not None:
-                line.channel = None  # it ended by our own wish: that says nothing of the upstream's health
+            self._refuse(line, channel)
             line.failed_with(outcome)
         verdict = outcome if isinstance(outcome, Verdict) else _verdict_of(outcome)
         if verdict is not None:
@@ -285,6 +283,12 @@ class Pool:
             self._report(Judged(line.upstream, verdict, again=True))
         elif isinstance(outcome, UpstreamError):
             self._report(DialFailed(line.upstream, outcome))
+
+    @staticmethod
+    def _refuse(line: Line, channel: Channel) -> None:
+        """Use a connection no more. It ends by our own wish: that says nothing of the upstream's health."""
+        channel.refuse()
+        line.channel = None
 
     def _dial_failed(self, line: Line, error: UpstreamError) -> None:
         now = trio.current_time()
@@ -294,7 +298,7 @@ class Pool:
             line.judged(verdict)
             line.health = line.health.refused(now)
             if line.channel is not None:  # judged anew and refused: what was allowed an hour ago is so no more
-                line.channel.retire()
+                self._refuse(line, line.channel)
             self._report(Judged(line.upstream, verdict))
         else:
             line.health = line.health.failed(now, random.random())  # noqa: S311 - jitter is no secret
