@@ -1,6 +1,7 @@
 """The one door between us and an upstream: connect, shake hands, judge, record, require.
 
-A query octet can only be written to a `VerifiedStream`, and only `dial` makes one, after the verdict has allowed it.
+A query octet can only be written to a `VerifiedStream`, and only `dial` makes one, after the verdict has allowed it (or
+a policy that a person has set to report only has been told that it would not).
 Until then nothing leaves this machine but TCP and the TLS handshake; even our Finished message waits for the verdict
 (not in TLS 1.2, where the client's comes first).
 This is also the one place (with `cli`) where wall-clock time is read: one reading serves OpenSSL's validation, the
@@ -103,7 +104,7 @@ class Demands:
 
 
 class VerifiedStream(trio.abc.Stream):
-    """A TLS stream whose peer was judged and allowed. It has no public constructor: only `dial` makes one."""
+    """A TLS stream whose peer was judged, and allowed unless the policy only reports. Only `dial` makes one."""
 
     def __init__(self, door: object, connected: "_Connected") -> None:
         if door is not _DOOR:
@@ -223,6 +224,8 @@ async def dial(
     timeout: float = DIAL_TIMEOUT,  # noqa: ASYNC109 - the two limits name different errors
 ) -> VerifiedStream:
     """A verified stream, or `ConnectFailed`, `HandshakeFailed`, `ProtocolViolation` or `PolicyRefused`.
+
+    A plain `UpstreamError` says that the evidence could not be kept.
 
     On every error the connection is closed, and not one application octet has been written.
     """
