@@ -34,6 +34,19 @@ class LogListError(BadInput):
     """Octets that are no log list that may be used (schema, a key that is not its id, a denied log)."""
 
 
+class SourceRefused(StubResolverError):
+    """A source of log lists that is not listened to: the text says why; nothing of it has been taken over."""
+
+
+class FetchFailed(StubResolverError):
+    """An https URL that could not be fetched; `status` is the HTTP status where there was one, `body` its beginning."""
+
+    def __init__(self, problem: str, status: int | None = None, body: bytes = b"") -> None:
+        super().__init__(problem)
+        self.status = status
+        self.body = body
+
+
 class CannotListen(StubResolverError):
     """An address that cannot be bound: the text says who holds it or what privilege lacks, and the ways out."""
 

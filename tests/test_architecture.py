@@ -14,12 +14,12 @@ FLOORS = (
     {"cli"},
     {"lab", "app"},
     {"trust"},
-    {"config"},
+    {"config", "pinned"},
     {"serve"},
-    {"upstream"},
+    {"upstream", "audit"},
     {"evidence", "resolve", "selftest"},
     {"exported"},
-    {"verify", "transport", "cache", "systemd"},
+    {"verify", "transport", "cache", "systemd", "loglists", "web"},
     {"ct", "wire"},
     {"errors"},
 )
@@ -27,7 +27,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 
 # R2: rooms without a clock, a socket or a file.
 PURE = (
-    "wire", "ct", "verify", "exported", "transport", "cache", "errors",
+    "wire", "ct", "verify", "exported", "transport", "cache", "errors", "loglists",
     "resolve.local", "upstream.health", "upstream.upstream",
 )  # fmt: skip
 IMPURE = {"trio", "socket", "ssl", "time", "os", "pathlib", "logging", "random", "asyncio"}
@@ -36,18 +36,21 @@ IMPURE = {"trio", "socket", "ssl", "time", "os", "pathlib", "logging", "random",
 DOORS = {
     "OpenSSL": ("transport.tls",),
     "h2": ("transport.doh",),
-    "cryptography": ("ct", "verify", "cli.main"),  # cli.main silences one of its warnings
+    "cryptography": ("ct", "verify", "loglists", "cli.main"),  # cli.main silences one of its warnings
     "dns": ("cli",),
     "rich": ("cli",),
     "click": ("cli",),
-    "certifi": ("config",),
+    "certifi": ("config", "web"),
+    "httpx": ("web",),
+    "httpcore": ("web",),
+    "ssl": ("web",),
     "sqlite3": ("evidence",),
     "ctypes": ("serve.batch",),
     "mmap": ("serve.batch",),
 }
 
 # R4: the trust wing and the DNS wing do not know each other.
-TRUST, DNS = {"ct", "verify", "exported", "evidence", "selftest"}, {"wire", "cache", "resolve"}
+TRUST, DNS = {"ct", "verify", "exported", "evidence", "selftest", "loglists", "audit"}, {"wire", "cache", "resolve"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

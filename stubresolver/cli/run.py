@@ -15,7 +15,7 @@ import trio
 from stubresolver import systemd
 from stubresolver.app import App, build_all_demands
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option
-from stubresolver.cli.logs import log_to_stderr
+from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.status import ServiceStatus, default_status_file, remove_status, status_option, write_status
 from stubresolver.config import Settings, load_settings
 from stubresolver.errors import SelfTestFailed, StubResolverError

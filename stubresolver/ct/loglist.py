@@ -10,6 +10,7 @@ import binascii
 import enum
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,10 @@ class Log:
     state_since: datetime | None
     interval: TemporalInterval | None  # None: not limited
     previous_operators: tuple[tuple[str, datetime], ...] = ()  # (name, until), oldest first
+    # Where the log is read (`audit`); judges nothing, so it makes no two logs different.
+    url: str = field(default="", compare=False)  # RFC 6962: the prefix of ct/v1/; static-ct: the monitoring prefix
+    submission_url: str = field(default="", compare=False)  # static-ct alone: its checkpoints' origin comes from it
+    mmd: timedelta | None = field(default=None, compare=False)  # the maximum merge delay that it promises
 
     def operator_at(self, moment: datetime) -> str:
         """Who ran the log at that time (Chrome's ct_policy.md: an SCT's operator is the one when it was signed)."""
@@ -165,7 +170,7 @@ class _PreviousOperator(msgspec.Struct):
 
 
 class _Log(msgspec.Struct):
-    """One log as the schema has it; fields that judge nothing (URLs, MMD) are not read here."""
+    """One log as the schema has it; fields that nobody here needs are not read."""
 
     log_id: str
     key: str
@@ -174,6 +179,10 @@ class _Log(msgspec.Struct):
     temporal_interval: _Interval | None = None
     previous_operators: list[_PreviousOperator] = []
     log_type: str = "prod"
+    url: str = ""
+    submission_url: str = ""
+    monitoring_url: str = ""
+    mmd: int | None = None
 
 
 class _Operator(msgspec.Struct):
@@ -232,7 +241,24 @@ def _log(log: _Log, operator: str, kind: LogKind) -> Log:
         state_since=since,
         interval=interval,
         previous_operators=tuple(sorted(previous, key=lambda item: item[1])),
+        url=_url(log.url if kind is LogKind.RFC6962 else log.monitoring_url, name),
+        submission_url=_url(log.submission_url, name) if kind is LogKind.STATIC_CT else "",
+        mmd=None if log.mmd is None else _merge_delay(log.mmd, name),
     )
+
+
+def _url(text: str, name: str) -> str:
+    """A prefix under which the log is read, with its slash at the end; "" where the list has none."""
+    if text and not re.fullmatch(r"https://[!-.0-~]+(/[!-~]*)?", text):
+        raise LogListError(f"log {name!r}: {text!r} is no https URL")
+    return text if not text or text.endswith("/") else f"{text}/"
+
+
+def _merge_delay(seconds: int, name: str) -> timedelta:
+    """RFC 6962 s3: the maximum merge delay; more than a month is none that any policy ever allowed."""
+    if not 0 <= seconds <= 30 * 86400:
+        raise LogListError(f"log {name!r}: a maximum merge delay of {seconds} s")
+    return timedelta(seconds=seconds)
 
 
 def _state(log: _Log, name: str) -> tuple[LogState, datetime | None]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from stubresolver.errors import EvidenceError
 
-VERSION = 2  # PRAGMA user_version; a file of another version is not touched. 1 was never released
+VERSION = 3  # PRAGMA user_version; 2 is brought up to it, 1 was never released
 _SCHEMA = """
 CREATE TABLE certificate (
     sha256 TEXT PRIMARY KEY,          -- hex
@@ -71,6 +71,42 @@ CREATE TABLE dropped (                -- refused records that gave way to others
     PRIMARY KEY (upstream, day, failed)
 ) WITHOUT ROWID;
 """
+_SINCE_3 = """
+CREATE TABLE passed (                 -- leaves that were allowed by a policy with CT while the log list was fresh
+    leaf      TEXT PRIMARY KEY,       -- certificate's SHA-256, hex
+    at        TEXT NOT NULL,          -- when first
+    not_after TEXT NOT NULL           -- the row may go after that
+) WITHOUT ROWID;
+CREATE TABLE tree_head (              -- of each CT log the last tree head whose proofs held
+    log       TEXT PRIMARY KEY,       -- log id, hex
+    size      INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,       -- milliseconds since 1970, as the log signed it
+    root      TEXT NOT NULL,          -- hex
+    octets    BLOB NOT NULL,          -- the STH or checkpoint as received: it is signed
+    at        TEXT NOT NULL           -- when it was seen
+) WITHOUT ROWID;
+CREATE TABLE audit (                  -- the last outcome for each leaf and log
+    leaf    TEXT NOT NULL,            -- certificate's SHA-256, hex
+    log     TEXT NOT NULL,            -- log id, hex
+    outcome TEXT NOT NULL,            -- "proved", "note", "alarm"
+    kind    TEXT NOT NULL,            -- what of it, one word
+    detail  TEXT NOT NULL,            -- for people
+    at      TEXT NOT NULL,
+    PRIMARY KEY (leaf, log)
+) WITHOUT ROWID;
+CREATE TABLE alarm (                  -- proofs that failed, with what was received
+    number INTEGER PRIMARY KEY,
+    leaf   TEXT NOT NULL,
+    log    TEXT NOT NULL,
+    kind   TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen  TEXT NOT NULL,
+    count  INTEGER NOT NULL,
+    octets BLOB NOT NULL,             -- JSON: what was received, whole enough to show it to somebody else
+    UNIQUE (leaf, log, kind)
+);
+"""
 
 
 def prepare(database: sqlite3.Connection) -> None:
@@ -85,12 +121,15 @@ def prepare(database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise EvidenceError(f"written by a later version ({version}, this one knows {VERSION})")
-        if version not in {0, VERSION}:
+        if version not in {0, 2, VERSION}:
             raise EvidenceError(f"written by an unreleased version ({version}); move the file away")
         if version == 0:
             if database.execute("SELECT name FROM sqlite_master").fetchone():
                 raise EvidenceError("a database of another program")
             for statement in _SCHEMA.split(";"):
+                database.execute(statement)
+        if version < VERSION:
+            for statement in _SINCE_3.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {VERSION}")
 

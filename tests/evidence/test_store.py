@@ -208,7 +208,7 @@ def test_another_programs_database_is_not_touched(path, rows):
 
 @pytest.mark.parametrize(
     ("version", "problem"),
-    [(3, r"written by a later version \(3, this one knows 2\)"), (1, r"written by an unreleased version \(1\)")],
+    [(4, r"written by a later version \(4, this one knows 3\)"), (1, r"written by an unreleased version \(1\)")],
 )
 def test_a_file_of_another_version_is_not_touched(store, path, version, problem):
     """What another program wrote, this one cannot know; it says which versions meet."""
@@ -427,3 +427,19 @@ def test_a_record_is_found_by_the_beginning_of_its_id(store, rows, verifier, pre
     with pytest.raises(BadInput, match=f"several records begin with {identity[:8]}: {twins[0][:14]}") as caught:
         store.find(identity[:8])
     assert str(caught.value).endswith(", …")
+
+
+def test_a_file_of_version_2_gets_the_tables_of_version_3_and_keeps_its_rows(path, rows):
+    """What an earlier version kept stays, and what this one needs is added, in one transaction."""
+    with closing(EvidenceStore(path)):
+        pass
+    with closing(sqlite3.connect(path)) as database:
+        for table in ("passed", "tree_head", "audit", "alarm"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("INSERT INTO dropped VALUES ('tls://192.0.2.1', '2026-01-01', 'ct.scts', 3)")
+        database.execute("PRAGMA user_version = 2")
+        database.commit()
+    with closing(EvidenceStore(path)) as store:
+        assert [each.count for each in store.dropped()] == [3]
+    assert rows("PRAGMA user_version") == [(3,)]
+    assert {"passed", "tree_head", "audit", "alarm"} <= {name for (name,) in rows("SELECT name FROM sqlite_master")}

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from stubresolver.cli import logs
+from stubresolver.cli import journal
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def pipe(monkeypatch):
     """The reading end of the pipe that stands for stderr, and its writing end."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    monkeypatch.setattr(logs, "_STDERR", writing)
+    monkeypatch.setattr(journal, "_STDERR", writing)
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     before = logging.getLogger("stubresolver").handlers
-    logs.log_to_stderr()
+    journal.log_to_stderr()
     yield reading, writing
     logging.getLogger("stubresolver").handlers = before
     os.close(writing)
