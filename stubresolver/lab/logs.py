@@ -1,9 +1,10 @@
 """A Certificate Transparency log of the lab: a key that signs timestamps, and the log list that names it.
 
-A lab log keeps no tree: it signs what it is given, honestly or as the caller's story wants it. The octets are written
-here from the RFC and are read by `ct` with other code, so that one misreading cannot hide in both.
+It signs what it is given, honestly or as the caller's story wants it, and enters into its tree what it signs: an SCT is
+the promise of that. The octets are written here from the RFC and are read by `ct` with other code, so that one
+misreading cannot hide in both. How a log is read stands in lab/log_api.py.
 
-RFC 6962 s3.2 (SCT), s3.3 (SCT list); c2sp.org/static-ct-api (leaf index); the log list schema is version 3.
+RFC 6962 s3.2 (SCT), s3.3 (SCT list), s3.4 (leaf); c2sp.org/static-ct-api (leaf index); log list schema version 3.
 No clock in here: each time is an argument.
 """
 
@@ -18,6 +19,8 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from stubresolver.lab.tree import Tree
 
 LogKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 LogKind = Literal["rfc6962", "static-ct"]
@@ -41,6 +44,7 @@ class LabLog:
     interval: tuple[datetime, datetime] | None = None  # of notAfter: start inclusive, end exclusive
     previous_operators: tuple[tuple[str, datetime], ...] = ()  # name, end of its time
     key: LogKey = field(default_factory=generate_key, repr=False)
+    tree: Tree = field(default_factory=Tree.with_fillers, repr=False, compare=False)
 
     @property
     def public_key(self) -> bytes:
@@ -64,13 +68,19 @@ class LabLog:
     ) -> bytes:
         """A SignedCertificateTimestamp over a precertificate, as octets.
 
+        The entry is the next leaf of the tree; not of a forgery, of which the log knows nothing.
+
         `extensions` None means what this kind of log writes. `signer` forges: the SCT names this log, another key
         signs. `version` other than 0 makes an SCT that RFC 6962 does not define.
         """
         if extensions is None:
-            # One entry a second makes an index that is never the same for two lab certificates in a row.
-            extensions = leaf_index(timestamp_ms // 1000) if self.kind == "static-ct" else b""
+            extensions = leaf_index(self.tree.size) if self.kind == "static-ct" else b""
         signed = _signed_structure(version, timestamp_ms, issuer_key_hash, tbs_precert, extensions)
+        if signer is None:
+            # RFC 6962 s3.4: MerkleTreeLeaf { Version version = v1(0); MerkleLeafType leaf_type = timestamped_entry(0);
+            # TimestampedEntry }, whose octets are those that the SCT signs: version 0, signature_type 0, and the same
+            # timestamp, entry type, entry and extensions.
+            self.tree.append(signed)
         # struct {
         #     Version sct_version;         1 octet, v1(0)
         #     LogID id;                    32 octets
@@ -83,7 +93,7 @@ class LabLog:
             + self.log_id
             + timestamp_ms.to_bytes(8)
             + _opaque16(extensions)
-            + _digitally_sign(signer or self.key, signed)
+            + digitally_sign(signer or self.key, signed)
         )
 
 
@@ -97,14 +107,22 @@ def sct_list(scts: Sequence[bytes]) -> bytes:
     return _opaque16(b"".join(_opaque16(sct) for sct in scts))
 
 
-def log_list_json(logs: Sequence[LabLog], *, now: datetime, version: str = "lab.1") -> bytes:
-    """A log list in the schema of version 3, dated `now`, operators in the order of their first log."""
+def slug(log: LabLog) -> str:
+    """The log's name as part of a URL."""
+    return log.description.lower().replace(" ", "-")
+
+
+def log_list_json(logs: Sequence[LabLog], *, now: datetime, version: str = "lab.1", host: str = "") -> bytes:
+    """A log list in the schema of version 3, dated `now`, operators in the order of their first log.
+
+    `host` (and port) is where all of them are read, each under its own name; "" gives each a host that nobody serves.
+    """
     operators = [
         {
             "name": name,
             "email": [f"ct@{name.lower()}.lab"],
-            "logs": [_entry(log) for log in logs if log.operator == name and log.kind == "rfc6962"],
-            "tiled_logs": [_entry(log) for log in logs if log.operator == name and log.kind == "static-ct"],
+            "logs": [_entry(log, host) for log in logs if log.operator == name and log.kind == "rfc6962"],
+            "tiled_logs": [_entry(log, host) for log in logs if log.operator == name and log.kind == "static-ct"],
         }
         for name in dict.fromkeys(log.operator for log in logs)
     ]
@@ -116,6 +134,15 @@ def milliseconds(moment: datetime) -> int:
     """RFC 6962 s3.2: "measured since the epoch (January 1, 1970, 00:00), ignoring leap seconds, in milliseconds"."""
     elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (elapsed.days * 86400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
+
+
+def digitally_sign(key: LogKey, data: bytes) -> bytes:
+    """A digitally-signed struct: the algorithms, and the signature with its length."""
+    # RFC 6962 s2.1.4: ECDSA on P-256 or RSA (RSASSA-PKCS1-V1_5), both with SHA-256. RFC 5246 s7.4.1.4.1: sha256(4),
+    # rsa(1), ecdsa(3).
+    if isinstance(key, rsa.RSAPrivateKey):
+        return b"\x04\x01" + _opaque16(key.sign(data, padding.PKCS1v15(), hashes.SHA256()))
+    return b"\x04\x03" + _opaque16(key.sign(data, ec.ECDSA(hashes.SHA256())))
 
 
 def _signed_structure(version: int, timestamp_ms: int, issuer_key_hash: bytes, tbs: bytes, extensions: bytes) -> bytes:
@@ -140,20 +167,12 @@ def _signed_structure(version: int, timestamp_ms: int, issuer_key_hash: bytes, t
     )
 
 
-def _digitally_sign(key: LogKey, data: bytes) -> bytes:
-    # RFC 6962 s2.1.4: ECDSA on P-256 or RSA (RSASSA-PKCS1-V1_5), both with SHA-256. RFC 5246 s7.4.1.4.1: sha256(4),
-    # rsa(1), ecdsa(3).
-    if isinstance(key, rsa.RSAPrivateKey):
-        return b"\x04\x01" + _opaque16(key.sign(data, padding.PKCS1v15(), hashes.SHA256()))
-    return b"\x04\x03" + _opaque16(key.sign(data, ec.ECDSA(hashes.SHA256())))
-
-
 def _opaque16(data: bytes) -> bytes:
     return len(data).to_bytes(2) + data
 
 
-def _entry(log: LabLog) -> dict[str, object]:
-    url = f"https://{log.description.lower().replace(' ', '-')}.lab/"
+def _entry(log: LabLog, host: str) -> dict[str, object]:
+    url = f"https://{host}/{slug(log)}/" if host else f"https://{slug(log)}.lab/"
     state: dict[str, object] = {"timestamp": _iso(log.since)}
     if log.state == "readonly":
         state["final_tree_head"] = {"sha256_root_hash": _base64(sha256(b"").digest()), "tree_size": 0}

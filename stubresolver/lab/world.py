@@ -48,6 +48,7 @@ class World:
         self.mimics = (LabLog("Mimic", "Mimic 1"), LabLog("Mimic", "Mimic 2"))
         self.driftwood = LabLog("Driftwood", "Driftwood 1")
         self.zone = LabZone()
+        self.log_host = ""  # where the logs are read, once somebody serves them (lab/archive.py)
 
     def issue(
         self,
@@ -80,7 +81,7 @@ class World:
     @property
     def log_list_json(self) -> bytes:
         """The log list as a file, dated now."""
-        return log_list_json(self.logs, now=self.now)
+        return log_list_json(self.logs, now=self.now, host=self.log_host)
 
     @property
     def log_list(self) -> LogList:

@@ -24,6 +24,7 @@ _ZONE = """
 @                 3600 NS    dns.lab.
 dns.lab.          3600 A     127.0.0.1
 dns.lab.          3600 AAAA  ::1
+logs.lab.         3600 A     127.0.0.1
 example.lab.       300 A     192.0.2.1
 example.lab.       300 A     192.0.2.2
 example.lab.       300 AAAA  2001:db8::1
