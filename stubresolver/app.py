@@ -7,17 +7,20 @@ arrives here is a defect and ends the process, which the service manager starts 
 
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv6Address
 
 import trio
 
 from stubresolver.cache import AnswerCache
 from stubresolver.config import Settings
-from stubresolver.evidence import EvidenceStore
+from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
+from stubresolver.evidence import EvidenceStore, Recalled
 from stubresolver.resolve import Resolver
 from stubresolver.serve import TcpServer, UdpServer
 from stubresolver.transport import TLSContext
-from stubresolver.trust import Trust
+from stubresolver.trust import Trust, clock_floor
 from stubresolver.upstream import (
     ConnectionLost,
     Demands,
@@ -28,8 +31,10 @@ from stubresolver.upstream import (
     PoolStatistics,
     Upstream,
 )
-from stubresolver.verify import Mode, Presented, Verdict, Verifier
+from stubresolver.verify import Mode, Presented, Remembered, Verdict, Verifier
 from stubresolver.wire import Query
+from stubresolver.wire.addresses import address_query, addresses_in
+from stubresolver.wire.codes import AAAA, A
 
 # How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; our unit waits 15 s.
 GRACE = 5.0
@@ -77,6 +82,36 @@ class App:
             nursery.cancel_scope.cancel()
         return answer, statistics
 
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Run the upstreams without listeners, for a command that has several questions."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._pool.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def addresses(self, name: str) -> Sequence[IPv4Address | IPv6Address]:
+        """The addresses of a name that the program itself needs, IPv4 first; while `serve` or `asking` runs.
+
+        Raises `UpstreamError` where neither kind could be learnt.
+        """
+        found: dict[int, list[IPv4Address | IPv6Address]] = {}
+        problems: list[str] = []
+
+        async def learn(kind: int) -> None:
+            try:
+                query = address_query(name, kind)
+                found[kind] = addresses_in(await self._resolver.answer(query), query)
+            except (MalformedQuery, MalformedAnswer) as error:
+                problems.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            for kind in (A, AAAA):
+                nursery.start_soon(learn, kind)
+        if not found:
+            raise UpstreamError(problems[0])
+        return [address for kind in (A, AAAA) for address in found.get(kind, [])]
+
     async def renew(self, demands: Mapping[Upstream, Demands], *, forget: bool) -> None:
         """Judge the same upstreams by other demands from now on; what stands and falls short of them is used no more.
 
@@ -94,11 +129,18 @@ class App:
 class _Recorder:
     """The evidence store off the event loop: a disk that is slow to sync delays one dial and no query."""
 
-    def __init__(self, store: EvidenceStore | None, turn: trio.CapacityLimiter, policy: bytes) -> None:
-        """`policy` is the snapshot of what is judged by; `turn` is shared by all who record into the store."""
+    def __init__(self, store: EvidenceStore | None, turn: trio.CapacityLimiter, verifier: Verifier) -> None:
+        """`verifier` says what is judged by; `turn` is shared by all who record into the store."""
         self._store = store
         self._turn = turn
-        self._policy = policy
+        self._policy = verifier.policy.snapshot()
+        self._log_list = verifier.log_list
+
+    async def recall(self, leaf_sha256: str) -> Remembered:
+        recalled = Recalled()  # without a store there is nothing to remember but what ships and what is pinned
+        if self._store is not None:
+            recalled = await trio.to_thread.run_sync(self._store.recall, leaf_sha256, limiter=self._turn)
+        return Remembered(clock_floor(self._log_list, recalled.newest), recalled.passed)
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
         if self._store is None:
@@ -136,8 +178,7 @@ def _demands(verifier: Verifier, evidence: EvidenceStore | None, turn: trio.Capa
     context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
     if evidence is not None:
         evidence.keep_demands(verifier.policy, verifier.log_list)
-    recorder = _Recorder(evidence, turn, verifier.policy.snapshot())
-    return Demands(context, verifier, recorder, policy=shown)
+    return Demands(context, verifier, _Recorder(evidence, turn, verifier), policy=shown)
 
 
 def report_event(event: PoolEvent) -> None:
