@@ -1,0 +1,218 @@
+"""What came of the proofs: the last tree head of each log, the last outcome of each SCT, each alarm with its octets.
+
+In the tables of the evidence file, on the connection and under the lock of its `EvidenceStore` (`audits()`), every
+change in one transaction. A tree head is read again by its own signature whenever it is used, so that nobody who
+damages the row makes a log look as if it had lied. An alarm is kept as it was first received; the same again is only
+counted. Who wants an old alarm to go by raising new ones finds that of the largest group of alike ones the newest goes.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from stubresolver.ct import Log
+from stubresolver.ct.tree_head import TreeHead, read_tree_head
+from stubresolver.errors import BadInput, EvidenceError
+from stubresolver.evidence.schema import transaction
+from stubresolver.evidence.writing import iso
+
+MAXIMUM_ALARM = 64 * 1024  # octets of one; two tree heads and the proof between them have a few KiB
+MAXIMUM_ALARMS = 200  # so that all of them take a fifth of the file at the most (evidence.DEFAULT_MAXIMUM_OCTETS)
+MAXIMUM_OUTCOMES = 10_000  # rows of some 300 octets; eight upstreams make 150 a year
+_TIMES = 1 << 63  # what SQLite's integers hold; a log that dates a tree head later has raised an alarm by that
+
+_ALARM = "number, leaf, log, kind, detail, first_seen, last_seen, count"
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What came of asking one log about one certificate, last."""
+
+    leaf: str  # SHA-256 of the certificate, hex
+    log: str  # log id, hex
+    outcome: str  # "proved", "note" or "alarm"
+    kind: str  # what decided, one word
+    detail: str  # for people
+    at: str  # ISO 8601 UTC with milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An alarm that is to be kept."""
+
+    kind: str
+    detail: str
+    octets: bytes  # JSON: what was received
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm that is kept, without its octets."""
+
+    number: int
+    leaf: str
+    log: str
+    kind: str
+    detail: str
+    first_seen: str
+    last_seen: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that was allowed, and the newest record that holds it."""
+
+    leaf: str  # SHA-256, hex
+    record: str
+    upstream: str
+    first_seen: str
+
+
+class Audits:
+    """The tables of the proofs; made by `EvidenceStore.audits`. Every method raises `EvidenceError`."""
+
+    def __init__(self, database: sqlite3.Connection, reading: Callable[[], AbstractContextManager[None]]) -> None:
+        """`reading` is the store's own: it holds the lock and tells faults as `EvidenceError`."""
+        self._database = database
+        self._reading = reading
+
+    def heads(self, logs: Mapping[bytes, Log]) -> dict[bytes, TreeHead]:
+        """The last tree head of each of these logs whose proofs held."""
+        with self._reading():
+            rows = self._database.execute("SELECT log, size, timestamp, root, octets FROM tree_head").fetchall()
+            heads = {}
+            for log, size, timestamp, root, octets in rows:
+                if (known := logs.get(bytes.fromhex(log))) is None:
+                    continue
+                head = read_tree_head(octets, known)  # its ValueErrors are damage, too
+                if (head.size, head.timestamp, head.root.hex()) != (size, timestamp, root):
+                    raise ValueError(f"the tree head of {known.description} is not what its row says")
+                heads[known.log_id] = head
+            return heads
+
+    def keep(self, audited: Audited, raised: Sequence[Raised], head: TreeHead | None) -> tuple[Alarm, ...]:
+        """Keep one outcome with its alarms, and the tree head to be remembered; the alarms as they are kept now.
+
+        An alarm that had to give way at once is not among them; its outcome is kept all the same.
+        """
+        for alarm in raised:
+            if len(alarm.octets) > MAXIMUM_ALARM:
+                raise EvidenceError(f"an alarm of {len(alarm.octets)} octets, expected at most {MAXIMUM_ALARM}")
+        with self._reading(), transaction(self._database):
+            if head is not None and head.timestamp < _TIMES:
+                _keep_head(self._database, head, audited.at)
+            values = (audited.leaf, audited.log, audited.outcome, audited.kind, audited.detail, audited.at)
+            self._database.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?)", values)
+            for alarm in raised:
+                _keep_alarm(self._database, audited, alarm)
+            _bound(self._database)
+            return tuple(
+                _alarm(row)
+                for alarm in raised
+                for row in self._database.execute(
+                    f"SELECT {_ALARM} FROM alarm WHERE leaf = ? AND log = ? AND kind = ?",  # noqa: S608 - a constant
+                    (audited.leaf, audited.log, alarm.kind),
+                ).fetchall()
+            )
+
+    def outcomes(self, leaf: str | None = None) -> Sequence[Audited]:
+        """The last outcome for each log of one certificate, or of all; the newest first."""
+        with self._reading():
+            rows = self._database.execute(
+                "SELECT leaf, log, outcome, kind, detail, at FROM audit WHERE ?1 IS NULL OR leaf = ?1"
+                " ORDER BY at DESC, leaf, log",
+                (leaf,),
+            ).fetchall()
+            return [Audited(*map(_text, row)) for row in rows]
+
+    def alarms(self) -> Sequence[Alarm]:
+        """Every alarm that is kept, the oldest first."""
+        with self._reading():
+            rows = self._database.execute(f"SELECT {_ALARM} FROM alarm ORDER BY number").fetchall()  # noqa: S608
+            return [_alarm(row) for row in rows]
+
+    def received(self, number: int) -> bytes:
+        """The octets of one alarm, JSON; raises `BadInput` where there is no such alarm."""
+        with self._reading():
+            row = self._database.execute("SELECT octets FROM alarm WHERE number = ?", (number,)).fetchone()
+            octets = None if row is None else bytes(row[0])
+            if octets is not None:
+                json.loads(octets)
+        if octets is None:
+            raise BadInput(f"no alarm {number} is kept; `stubresolver audit --alarms` lists them")
+        return octets
+
+    def dismiss(self, number: int) -> None:
+        """Drop one alarm, because a person has dealt with it; raises `BadInput` where there is none."""
+        with self._reading(), transaction(self._database):
+            gone = self._database.execute("DELETE FROM alarm WHERE number = ?", (number,)).rowcount
+        if not gone:
+            raise BadInput(f"no alarm {number} is kept; `stubresolver audit --alarms` lists them")
+
+    def candidates(self, since: datetime) -> Sequence[Candidate]:
+        """The certificates that were allowed since then, each once, in the order of their first record."""
+        with self._reading():
+            # bare columns are of the row that has the maximum (sqlite.org/lang_select.html#bareagg)
+            rows = self._database.execute(
+                "SELECT certificate, id, upstream, (SELECT min(first_seen) FROM record JOIN link AS other"
+                " ON other.record = id AND position = 0 WHERE other.certificate = link.certificate AND allowed = 1)"
+                " AS first, max(last_seen) FROM link JOIN record ON id = record AND position = 0"
+                " WHERE allowed = 1 AND last_seen >= ? GROUP BY certificate ORDER BY first, certificate",
+                (iso(since),),
+            ).fetchall()
+            return [Candidate(*map(_text, row[:4])) for row in rows]
+
+
+def _keep_head(database: sqlite3.Connection, head: TreeHead, at: str) -> None:
+    """Put a tree head in the place of an older one; another process may have been faster with a newer one."""
+    database.execute(
+        "INSERT INTO tree_head VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
+        " timestamp = excluded.timestamp, root = excluded.root, octets = excluded.octets, at = excluded.at"
+        " WHERE (excluded.size, excluded.timestamp) >= (size, timestamp)",
+        (head.log_id.hex(), head.size, head.timestamp, head.root.hex(), head.octets, at),
+    )
+
+
+def _keep_alarm(database: sqlite3.Connection, audited: Audited, alarm: Raised) -> None:
+    """Keep an alarm; of one that is there already only the count and the time move."""
+    values = (audited.leaf, audited.log, alarm.kind, alarm.detail, audited.at, audited.at, alarm.octets)
+    database.execute(
+        "INSERT INTO alarm (leaf, log, kind, detail, first_seen, last_seen, count, octets)"
+        " VALUES (?, ?, ?, ?, ?, ?, 1, ?)"
+        " ON CONFLICT DO UPDATE SET count = count + 1, last_seen = excluded.last_seen",
+        values,
+    )
+
+
+def _bound(database: sqlite3.Connection) -> None:
+    """Hold the tables' sizes: of the largest group of alarms of one log and kind the newest goes."""
+    (count,) = database.execute("SELECT count(*) FROM alarm").fetchone()
+    for _ in range(count - MAXIMUM_ALARMS):
+        database.execute(
+            "DELETE FROM alarm WHERE number = (SELECT max(number) FROM alarm GROUP BY log, kind"
+            " ORDER BY count(*) DESC, max(number) DESC LIMIT 1)"
+        )
+    database.execute(
+        "DELETE FROM audit WHERE (leaf, log) IN"
+        " (SELECT leaf, log FROM audit ORDER BY at DESC, leaf, log LIMIT -1 OFFSET ?)",
+        (MAXIMUM_OUTCOMES,),
+    )
+
+
+def _alarm(row: tuple[object, ...]) -> Alarm:
+    number, *texts, count = row
+    if not isinstance(number, int) or not isinstance(count, int):
+        raise TypeError(f"an alarm with number {number!r} and count {count!r}")
+    leaf, log, kind, detail, first_seen, last_seen = map(_text, texts)
+    return Alarm(number, leaf, log, kind, detail, first_seen, last_seen, count)
+
+
+def _text(value: object) -> str:
+    """A text of a row; what is none is damage."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where a text was expected")
+    return value
