@@ -10,6 +10,7 @@ from stubresolver.ct.loglist import (
     LogState,
     TemporalInterval,
 )
+from stubresolver.ct.merkle import EMPTY_ROOT, ProofError, leaf_hash, node_hash, verify_consistency, verify_inclusion
 from stubresolver.ct.sct import (
     MalformedSct,
     MalformedSctList,
@@ -17,12 +18,32 @@ from stubresolver.ct.sct import (
     SignedCertificateTimestamp,
     embedded_list,
     is_signed_by,
+    leaf_index,
+    merkle_leaf,
     parse_sct,
+)
+from stubresolver.ct.tiles import (
+    Tile,
+    consistency_path,
+    consistency_tiles,
+    inclusion_path,
+    inclusion_tiles,
+    leaf_at,
+)
+from stubresolver.ct.tree_head import (
+    BadTreeHeadSignature,
+    MalformedTreeHead,
+    TreeHead,
+    read_checkpoint,
+    read_sth,
+    read_tree_head,
 )
 
 __all__ = [
     "CURRENT_STATES",
     "DENIED_LOGS",
+    "EMPTY_ROOT",
+    "BadTreeHeadSignature",
     "CTPolicy",
     "CheckedSct",
     "Compliance",
@@ -32,13 +53,31 @@ __all__ = [
     "LogState",
     "MalformedSct",
     "MalformedSctList",
+    "MalformedTreeHead",
     "Precertificate",
+    "ProofError",
     "SctStatus",
     "SignedCertificateTimestamp",
     "TemporalInterval",
+    "Tile",
+    "TreeHead",
     "check_sct",
+    "consistency_path",
+    "consistency_tiles",
     "count",
     "embedded_list",
+    "inclusion_path",
+    "inclusion_tiles",
     "is_signed_by",
+    "leaf_at",
+    "leaf_hash",
+    "leaf_index",
+    "merkle_leaf",
+    "node_hash",
     "parse_sct",
+    "read_checkpoint",
+    "read_sth",
+    "read_tree_head",
+    "verify_consistency",
+    "verify_inclusion",
 ]

@@ -20,6 +20,7 @@ LogKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _SHA256, _RSA, _ECDSA = 4, 1, 3  # HashAlgorithm and SignatureAlgorithm, RFC 5246 s7.4.1.4.1
 _CERTIFICATE_TIMESTAMP = 0  # SignatureType, RFC 6962 s3.2
 _PRECERT_ENTRY = 1  # LogEntryType, RFC 6962 s3.1
+_LEAF_INDEX = 0  # ExtensionType, c2sp.org/static-ct-api
 
 
 class SctStatus(enum.StrEnum):
@@ -141,21 +142,63 @@ def signed_octets(sct: SignedCertificateTimestamp, issuer_key_hash: bytes, tbs: 
     )
 
 
-def is_signed_by(sct: SignedCertificateTimestamp, key: LogKey, issuer_key_hash: bytes, tbs: bytes) -> bool:
-    """True if `key` signed this SCT over this precertificate.
+def merkle_leaf(sct: SignedCertificateTimestamp, issuer_key_hash: bytes, tbs: bytes) -> bytes:
+    """The MerkleTreeLeaf that the log promised to put into its tree (RFC 6962 s3.4).
 
-    RFC 6962 s2.1.4: a log signs with "either elliptic curve signatures using the NIST P-256 curve" or RSA, with
-    SHA-256. The algorithms that the SCT names must be the key's own.
+    struct {
+        Version version;               v1(0)
+        MerkleLeafType leaf_type;      timestamped_entry(0)
+        TimestampedEntry { uint64 timestamp; LogEntryType entry_type; PreCert; CtExtensions extensions; }
+    } MerkleTreeLeaf;
+
+    Octet for octet what the log signed: there stands certificate_timestamp(0) where here timestamped_entry(0) does.
     """
+    return signed_octets(sct, issuer_key_hash, tbs)
+
+
+def leaf_index(sct: SignedCertificateTimestamp) -> int | None:
+    """Where a static-ct log says that the entry is, None where the SCT does not say it in the one right way.
+
+    enum { leaf_index(0), (255) } ExtensionType;
+    struct { ExtensionType extension_type; opaque extension_data<0..2^16-1>; } Extension;
+    Extension CtExtensions<0..2^16-1>;  uint8 uint40[5];  uint40 LeafIndex;        c2sp.org/static-ct-api
+    """
+    found = []
+    rest = sct.extensions
+    while rest:
+        kind = rest[0]
+        try:
+            value, rest = _opaque(rest[1:], "extension")
+        except MalformedSct:
+            return None
+        if kind == _LEAF_INDEX:
+            found.append(value)
+    # "Duplicate extensions with the same ExtensionType MUST NOT be included"; "a big-endian unsigned 40-bit integer"
+    if len(found) != 1 or len(found[0]) != 5:
+        return None
+    return int.from_bytes(found[0], "big")
+
+
+def is_signed_by(sct: SignedCertificateTimestamp, key: LogKey, issuer_key_hash: bytes, tbs: bytes) -> bool:
+    """True if `key` signed this SCT over this precertificate."""
     if len(tbs) >= 1 << 24:  # opaque TBSCertificate<1..2^24-1>: no log can have signed it
         return False
     octets = signed_octets(sct, issuer_key_hash, tbs)
-    algorithms = (sct.hash_algorithm, sct.signature_algorithm)
+    return is_signature(key, sct.hash_algorithm, sct.signature_algorithm, sct.signature, octets)
+
+
+def is_signature(key: LogKey, hash_algorithm: int, signature_algorithm: int, signature: bytes, octets: bytes) -> bool:
+    """True if this is a log's signature (digitally-signed, RFC 5246 s4.7) over `octets`.
+
+    RFC 6962 s2.1.4: a log signs with "either elliptic curve signatures using the NIST P-256 curve" or RSA, with
+    SHA-256. The algorithms that the signature names must be the key's own.
+    """
+    algorithms = (hash_algorithm, signature_algorithm)
     try:
         if isinstance(key, ec.EllipticCurvePublicKey) and algorithms == (_SHA256, _ECDSA):
-            key.verify(sct.signature, octets, ec.ECDSA(hashes.SHA256()))
+            key.verify(signature, octets, ec.ECDSA(hashes.SHA256()))
         elif isinstance(key, rsa.RSAPublicKey) and algorithms == (_SHA256, _RSA):
-            key.verify(sct.signature, octets, padding.PKCS1v15(), hashes.SHA256())
+            key.verify(signature, octets, padding.PKCS1v15(), hashes.SHA256())
         else:
             return False
     except InvalidSignature:

@@ -12,7 +12,8 @@ from cryptography_vectors import open_vector_file
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubresolver.ct import MalformedSct, MalformedSctList, embedded_list, is_signed_by, parse_sct
+from stubresolver.ct import MalformedSct, MalformedSctList, embedded_list, is_signed_by, merkle_leaf, parse_sct
+from stubresolver.ct import leaf_index as read_leaf_index
 from stubresolver.ct.sct import SCT_LIST_OID, UnsupportedSctVersion, signed_octets
 from stubresolver.lab.authority import octet_string
 from stubresolver.lab.logs import LabLog, leaf_index, sct_list
@@ -238,3 +239,59 @@ def _milliseconds(naive):
     """`cryptography` gives naive UTC."""
     seconds = (naive - naive.__class__(1970, 1, 1)).total_seconds()
     return round(seconds * 1000)
+
+
+def with_extensions(octets):
+    return replace(STATIC, extensions=octets)
+
+
+def extension(kind, data):
+    return bytes((kind,)) + len(data).to_bytes(2) + data
+
+
+@given(st.integers(0, 2**40 - 1), st.lists(st.tuples(st.integers(1, 255), st.binary(max_size=9)), max_size=3))
+def test_the_leaf_index_is_read_among_other_extensions(index, others):
+    """static-ct-api: a big-endian uint40 under type 0; "the order of extensions ... MUST be ignored"."""
+    own = extension(0, index.to_bytes(5))
+    foreign = b"".join(extension(*other) for other in others)
+    assert read_leaf_index(with_extensions(own + foreign)) == index
+    assert read_leaf_index(with_extensions(foreign + own)) == index
+    assert read_leaf_index(with_extensions(foreign)) is None
+
+
+def test_the_labs_leaf_index_is_read():
+    """What the lab's log writes, in its own code, is what is read."""
+    assert read_leaf_index(with_extensions(leaf_index(70_000))) == 70_000
+    assert read_leaf_index(parse_sct(SCT)) is None
+
+
+INDEX = extension(0, bytes(5))
+NO_INDEX = {
+    "twice": INDEX * 2,
+    "four octets": extension(0, bytes(4)),
+    "eight octets": extension(0, bytes(8)),
+    "empty": extension(0, b""),
+    "cut short": INDEX[:-1],
+    "an octet behind it": INDEX + b"\0",
+    "another extension cut short behind it": INDEX + b"\1\0\2x",
+}
+
+
+@pytest.mark.parametrize("octets", NO_INDEX.values(), ids=NO_INDEX)
+def test_a_leaf_index_in_any_other_form_is_none(octets):
+    """Duplicates "MUST NOT be included", the data is 5 octets, and the list is whole: else there is no index."""
+    assert read_leaf_index(with_extensions(octets)) is None
+
+
+@given(st.binary(max_size=40))
+def test_no_extensions_make_the_reader_raise(octets):
+    """Any octets have an index or none."""
+    found = read_leaf_index(with_extensions(octets))
+    assert found is None or extension(0, found.to_bytes(5)) in octets
+
+
+def test_the_merkle_tree_leaf_is_what_the_rfc_says():
+    """RFC 6962 s3.4: v1(0), timestamped_entry(0), timestamp, precert_entry(1), issuer, TBS, extensions."""
+    leaf = merkle_leaf(STATIC, HASH, TBS)
+    tail = len(TBS).to_bytes(3) + TBS + len(STATIC.extensions).to_bytes(2) + STATIC.extensions
+    assert leaf == b"\0\0" + STATIC.timestamp.to_bytes(8) + b"\0\1" + HASH + tail
