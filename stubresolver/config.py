@@ -30,6 +30,7 @@ from stubresolver.verify import (
 from stubresolver.verify.certificate import read_certificate
 
 DEFAULT_FILE = Path("/etc/stubresolver/stubresolver.toml")  # read if it is there and no other is named
+LOG_LIST_FILE = Path("/etc/stubresolver/log_list.json")  # in force if it is there and no other is named
 
 # Cloudflare's resolver, by address; one.one.one.one answers DoT, cloudflare-dns.com DoH (developers.cloudflare.com,
 # "Encryption"). DoT first because it costs a third of the processor time per query that DoH does.
@@ -60,7 +61,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The `[trust]` part: which files say whom to trust. A relative path counts from the configuration's folder."""
 
     policy: str = ""  # a policy file on top of the shipped one; "" for the shipped one alone
-    log_list: str = ""  # a log list in the v3 schema; "" for the shipped one
+    log_list: str = ""  # a log list in the v3 schema; "" for LOG_LIST_FILE if it is there, else the shipped one
     upstreams: dict[str, str] = {}  # upstream: a policy file of its own, instead of `policy`
 
 
@@ -68,6 +69,15 @@ class EvidenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The `[evidence]` part: where judgements are kept."""
 
     file: str = ""  # "": evidence.sqlite3 in the state folder ($STATE_DIRECTORY, /var/lib/stubresolver or the user's)
+
+
+class LogsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[logs]` part: what `logs update` does where its command line does not say otherwise."""
+
+    sources: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()  # files, https URLs, "shipped"
+    keys: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()  # files; a signature by one of them vouches
+    # Independent sources that must list a log alike. Two: one publisher alone can then neither err nor be forced.
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +90,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache: CacheOptions = CacheOptions()
     trust: TrustOptions = TrustOptions()
     evidence: EvidenceOptions = EvidenceOptions()
+    logs: LogsOptions = LogsOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,9 @@ class Settings:
     upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
     log_list_file: Path | None = None
     evidence_file: Path | None = None
+    log_sources: tuple[str, ...] = ()  # https URLs, "shipped", and paths
+    log_keys: tuple[Path, ...] = ()
+    quorum: int = LogsOptions().quorum
 
     def with_trust(self, policy_file: Path | None, log_list_file: Path | None) -> "Settings":
         """These settings with a policy instead of all that they name, and with a log list, where these are given."""
@@ -152,6 +166,11 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder),
         log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
         evidence_file=folder / document.evidence.file if document.evidence.file else None,
+        log_sources=tuple(
+            text if "://" in text or text == "shipped" else str(folder / text) for text in document.logs.sources
+        ),
+        log_keys=tuple(folder / text for text in document.logs.keys),
+        quorum=document.logs.quorum,
     )
 
 
@@ -197,12 +216,30 @@ def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPo
 
 
 def load_log_list(path: Path | None) -> LogList:
-    """The pinned log list, the shipped one by default; raises `ConfigError`."""
-    octets = read_file(path, "trust.log_list") if path else read_shipped("log_list.json")
+    """The pinned log list: of the file that is named, else of `LOG_LIST_FILE`, else the shipped one.
+
+    Raises `ConfigError`. A file that lies there and cannot be used is never passed over: whoever put it there, or broke
+    it, must not bring another list in force unseen.
+    """
+    file = installed_log_list(path)
+    octets = read_file(file, "trust.log_list") if file else read_shipped("log_list.json")
     try:
         return LogList.parse(octets)
     except BadInput as error:
-        raise ConfigError(str(path or "the shipped log list"), "", str(error)) from None
+        raise ConfigError(str(file or "the shipped log list"), "", f"{error}{_way_out(path, file)}") from None
+
+
+def installed_log_list(path: Path | None) -> Path | None:
+    """The file that is the list in force, None for the shipped list; a link that leads nowhere is a file, too."""
+    if path is not None:
+        return path
+    try:
+        LOG_LIST_FILE.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return LOG_LIST_FILE  # reading it will say what is wrong
+    return LOG_LIST_FILE
 
 
 def read_file(path: Path, key: str) -> bytes:
@@ -223,6 +260,16 @@ def read_shipped(name: str) -> bytes:
         return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
     except OSError as error:
         raise ConfigError(f"the shipped {name}", "", f"cannot be read: {error.strerror or error}") from None
+
+
+def _way_out(named: Path | None, file: Path | None) -> str:
+    """What a person can do about an installed list that does not read."""
+    ways = []
+    if file is not None and file.with_name(f"{file.name}.previous").is_file():
+        ways.append("`stubresolver logs rollback` brings the list before it back")
+    if file is not None and named is None:
+        ways.append("without this file the shipped list is in force")
+    return "".join(f"; {way}" for way in ways)
 
 
 def _system_store(name: str) -> Path:

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from stubresolver.config import (
+    LogsOptions,
     Settings,
     load_log_list,
     load_policy,
@@ -38,7 +39,7 @@ def test_documented_file_names_every_key() -> None:
     """No key can be set that conf/stubresolver.toml does not document."""
     text = CONF.read_text("utf-8")
     settings = Settings()
-    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache):
+    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache, LogsOptions()):
         for key in options.__struct_fields__:
             assert f"\n{key} = " in text, key
 
@@ -219,3 +220,63 @@ def test_log_list_that_is_none_is_an_error(tmp_path: Path) -> None:
     path.write_text("<html>")
     with pytest.raises(ConfigError, match=r"list\.json: not a log list"):
         load_log_list(path)
+
+
+def test_installed_log_list_comes_before_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a named file the one in /etc/stubresolver is in force if it is there, else the shipped one."""
+    installed = tmp_path / "log_list.json"
+    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    assert len(load_log_list(None).logs) == 100
+    world = World(datetime(2026, 11, 2, tzinfo=UTC))
+    installed.write_bytes(world.log_list_json)
+    assert load_log_list(None).logs.keys() == {log.log_id for log in world.logs}
+    named = tmp_path / "named.json"
+    named.write_bytes(read_shipped("log_list.json"))
+    assert len(load_log_list(named).logs) == 100
+
+
+@pytest.mark.parametrize("broken", ["empty", "dangling link", "link to itself", "folder"])
+def test_installed_log_list_that_is_broken_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """What lies in the place of the list in force must be one: the shipped list never stands in for it unseen."""
+    installed = tmp_path / "log_list.json"
+    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    match broken:
+        case "empty":
+            installed.write_bytes(b"")
+        case "dangling link":
+            installed.symlink_to(tmp_path / "nowhere")
+        case "link to itself":
+            installed.symlink_to(installed)
+        case "folder":
+            installed.mkdir()
+    with pytest.raises(ConfigError) as caught:
+        load_log_list(None)
+    assert caught.value.file == str(installed)
+
+
+def test_broken_log_list_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback where there is a list to go back to; without the installed file the shipped one is in force."""
+    installed = tmp_path / "log_list.json"
+    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    installed.write_bytes(b"{")
+    with pytest.raises(ConfigError, match=r"; without this file the shipped list is in force$"):
+        load_log_list(None)
+    (tmp_path / "log_list.json.previous").write_bytes(read_shipped("log_list.json"))
+    with pytest.raises(ConfigError, match=r"; `stubresolver logs rollback` brings the list before it back; without"):
+        load_log_list(None)
+    with pytest.raises(ConfigError, match=r"brings the list before it back$"):
+        load_log_list(installed)
+
+
+def test_sources_of_log_lists_are_urls_words_and_paths() -> None:
+    """A relative path counts from the folder of the file; a URL and the word `shipped` stand as they are."""
+    text = '[logs]\nsources = ["https://lists.example/x.json", "shipped", "a.json"]\nkeys = ["k.pem"]\nquorum = 3\n'
+    settings = parse(text)
+    assert settings.log_sources == ("https://lists.example/x.json", "shipped", "/etc/mine/a.json")
+    assert settings.log_keys == (Path("/etc/mine/k.pem"),)
+    assert settings.quorum == 3
+    for wrong in ("quorum = 0", "quorum = 17", "sources = 1", "source = []"):
+        with pytest.raises(ConfigError, match=r"mine\.toml: logs"):
+            parse(f"[logs]\n{wrong}\n")
