@@ -17,4 +17,9 @@ The map of the house, from the ground up (docs/design.md draws it):
     cli         the commands; the only place that prints or exits
 """
 
+from datetime import UTC, datetime
+
 __version__ = "0.1.0"
+# A moment that has passed wherever this release runs: a floor under the clock. Raised with each release, to the date of
+# the log list that ships with it.
+RELEASED = datetime(2026, 11, 2, tzinfo=UTC)

@@ -1,8 +1,9 @@
 """One kept judgement as one file: everything that it takes to judge again, on another machine, in another year. PURE.
 
 The file is JSON in one form: what was presented, the verdict, when, and the policy and the log list that it was judged
-by. Each part stands beside its SHA-256, so that damage and careless editing are noticed and the part is named. That is
-no signature: who can write the file can write its digests too, and only judging it again says what it is worth.
+by. What was remembered then is told by the verdict, as the time is; one that tells nothing remembered nothing. Each
+part stands beside its SHA-256, so that damage and careless editing are noticed and the part is named. That is no
+signature: who can write the file can write its digests too, and only judging it again says what it is worth.
 """
 
 import base64
@@ -17,10 +18,11 @@ import msgspec
 
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput
-from stubresolver.verify import Policy, Presented, TlsFacts, Verdict, Verifier
+from stubresolver.verify import NOTHING_REMEMBERED, Policy, Presented, Remembered, TlsFacts, Verdict, Verifier
 
 FORMAT = "stubresolver-evidence-1"
 _PARTS = ("upstream", "presented", "at", "verdict", "policy", "log_list")
+_LATER = frozenset({"proof", "remembered"})  # what verdicts tell since later; those from before have neither
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"  # RFC 7468 s5
 
 
@@ -60,6 +62,7 @@ class Exported:
     ) -> Verdict:
         """Judge again: at its own time, by its own policy and list, or by those that are given.
 
+        What was remembered is its own always: it is of the leaf, and of a past that stays the past.
         Raises `BadInput` where the policy or the list cannot be used, or a policy demands CT and there is no list.
         """
         demands = Policy.from_snapshot(self.policy) if policy is None else policy
@@ -68,12 +71,27 @@ class Exported:
             verifier = Verifier(demands, pinned)
         except ValueError as error:
             raise BadInput(f"the exported judgement cannot be judged again: {error}") from None
-        return verifier.judge(self.presented, self.at if now is None else now)
+        return verifier.judge(self.presented, self.at if now is None else now, self.remembered)
 
     @property
     def reproduces(self) -> bool:
         """True if judging it again by its own time, policy and list gives its verdict, octet for octet."""
-        return encode_verdict(self.judge()) == self.verdict
+        return self.repeats(self.judge())
+
+    def repeats(self, verdict: Verdict) -> bool:
+        """True if this is its verdict, octet for octet, in the form that verdicts had when it was kept."""
+        told, kept = verdict.to_jsonable(), msgspec.json.decode(self.verdict)
+        if not _LATER & set(kept):
+            told = {name: value for name, value in told.items() if name not in _LATER}
+        return msgspec.json.encode(told, order="sorted") == self.verdict
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was remembered when it was judged; raises `BadInput`."""
+        try:
+            return msgspec.json.decode(self.verdict, type=_Memory).remembered
+        except (msgspec.DecodeError, ValueError) as error:
+            raise BadInput(f"the exported judgement holds no verdict: {error}") from None
 
     def _document(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -127,6 +145,12 @@ class _LogListFacts(msgspec.Struct):
     digest: str
 
 
+class _Memory(msgspec.Struct):
+    """What of a verdict goes into it again."""
+
+    remembered: Remembered = NOTHING_REMEMBERED
+
+
 class _VerdictFacts(msgspec.Struct):
     """What of a verdict must agree with the rest of the file."""
 
@@ -175,6 +199,7 @@ def _check_facts(exported: Exported, verdict: dict[str, Any]) -> None:
         agrees = datetime.fromisoformat(facts.at) == exported.at
     except ValueError as error:  # msgspec's ValidationError is one
         raise BadInput(f"the exported judgement holds no verdict: {error}") from None
+    _ = exported.remembered  # raises
     if not agrees:
         raise BadInput(f"the exported judgement contradicts itself: its verdict is of {facts.at}")
     if Policy.from_snapshot(exported.policy).digest != facts.policy:

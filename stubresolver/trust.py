@@ -2,18 +2,29 @@
 
 A `Trust` is what is in force. A reload loads another one, and only if every file of it reads does it take the place of
 the one before. Most upstreams share a policy; each may name its own in the configuration, and what that policy demands
-less is told wherever the upstream is shown.
+less is told wherever the upstream is shown. The log list grows old by itself, so what there is to warn of depends on
+the time, which is an argument.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from stubresolver import RELEASED
 from stubresolver.config import LoadedPolicy, Settings, load_log_list, load_policy_file
 from stubresolver.ct import LogList
+from stubresolver.ct.compliance import Freshness, WhenStale, freshness, stale_from
 from stubresolver.transport import READS_STAPLES
 from stubresolver.upstream import Upstream
-from stubresolver.verify import Mode, Policy, Revocation, Verifier
+from stubresolver.verify import ClockFloor, Mode, Policy, Revocation, Verifier, Whose, highest
+
+# What a stale list does, by the policy.
+_EFFECTS = {
+    WhenStale.REFUSE: "every certificate is refused",
+    WhenStale.KNOWN_LEAVES: "certificates that were not seen before are refused",
+    WhenStale.REPORT: "a log that was distrusted since counts still",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,22 +49,38 @@ class Trust:
 
     upstreams: Mapping[Upstream, Demanded]
     log_list: LogList
+    shipped: datetime | None = None  # the timestamp of the list that came with this release
 
     @property
     def reporting(self) -> tuple[Upstream, ...]:
         """The upstreams whose policy only reports: they are asked whatever the verdict."""
         return tuple(upstream for upstream, each in self.upstreams.items() if each.policy.mode is Mode.REPORT)
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know about these demands, each in one line."""
+    def warnings(self, now: datetime) -> tuple[str, ...]:
+        """What a person should know about these demands at this time, each in one line."""
         distinct = dict.fromkeys(self.upstreams.values())
         staples = not READS_STAPLES and any(each.policy.revocation is not Revocation.OFF for each in distinct)
         return (
             *(f"REPORT MODE for {upstream}: it is asked even where it is refused" for upstream in self.reporting),
             *(each.loaded.warning for each in distinct if each.loaded.warning),
             *(["this release of pyOpenSSL gives no access to stapled OCSP responses: none is seen"] if staples else []),
+            *self.list_warnings(now),
         )
+
+    def list_warnings(self, now: datetime) -> tuple[str, ...]:
+        """What of it is about the log list: this changes from day to day."""
+        listed, found = self.log_list.timestamp, []
+        judged = {each.policy.ct.when_stale for each in self.upstreams.values() if each.policy.ct is not None}
+        state = freshness(listed, now)
+        if judged and state is not Freshness.FRESH:
+            effect = ", or by another policy ".join(words for when, words in _EFFECTS.items() if when in judged)
+            since = "it is stale" if state is Freshness.STALE else f"from {stale_from(listed):%Y-%m-%d} on it is stale"
+            age = f"the log list of {listed:%Y-%m-%d} is {(now - listed).days} days old"
+            found.append(f"{age}; {since}: {effect}. Update it: stubresolver logs update")
+        if judged and self.shipped is not None and self.shipped > listed:
+            younger = f"this release came with a younger one, of {self.shipped:%Y-%m-%d}"
+            found.append(f"the log list is of {listed:%Y-%m-%d}: {younger}. Update it, or leave [trust] log_list out")
+        return tuple(found)
 
     def demands_the_same(self, other: "Trust") -> bool:
         """True if every verdict under one is by the same demands as under the other."""
@@ -82,7 +109,18 @@ def load_trust(settings: Settings, anchors: Path | None = None) -> Trust:
     for file in dict.fromkeys(files.values()):
         loaded = load_policy_file(file, anchors)
         demanded[file] = Demanded(loaded, Verifier(loaded.policy, log_list))
-    return Trust({upstream: demanded[file] for upstream, file in files.items()}, log_list)
+    upstreams = {upstream: demanded[file] for upstream, file in files.items()}
+    return Trust(upstreams, log_list, load_log_list(None).timestamp)
+
+
+def clock_floor(log_list: LogList | None, newest: datetime | None) -> ClockFloor:
+    """The latest of what has happened for certain; `newest` is when an upstream was last allowed."""
+    floors = [ClockFloor(RELEASED, Whose.RELEASE)]
+    if log_list is not None:
+        floors.append(ClockFloor(log_list.timestamp, Whose.LOG_LIST))
+    if newest is not None:
+        floors.append(ClockFloor(newest, Whose.EVIDENCE))
+    return highest(floors)
 
 
 def describe(policy: Policy, anchors: str) -> str:
@@ -92,6 +130,7 @@ def describe(policy: Policy, anchors: str) -> str:
     words = [
         "REPORT MODE" if policy.mode is Mode.REPORT else "",
         f"ct: {ct.minimum_scts} SCTs of {ct.minimum_operators} operators" if ct else "ct: off",
+        "" if ct is None or ct.when_stale is WhenStale.KNOWN_LEAVES else f"stale list: {ct.when_stale}",
         f"{len(policy.anchors)} anchors of {anchors}",
         "any issuer" if allowed is None else f"{len(allowed)} issuers",
         f"{len(pins.keys)} pins{' (report only)' if pins.report_only else ''}" if pins else "",

@@ -25,9 +25,17 @@ from stubresolver.cli.shown import show_verdict
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput, EvidenceError, UpstreamError
 from stubresolver.evidence import EvidenceStore
-from stubresolver.trust import load_trust
+from stubresolver.trust import clock_floor, load_trust
 from stubresolver.upstream import Demands, Upstream, inspect, parse_upstream
-from stubresolver.verify import Presented, UnreadableCertificate, Verdict, Verifier, certificates_from_pem
+from stubresolver.verify import (
+    NOTHING_REMEMBERED,
+    Presented,
+    Remembered,
+    UnreadableCertificate,
+    Verdict,
+    Verifier,
+    certificates_from_pem,
+)
 
 _REFUSED, _UNREACHED = 1, 3
 
@@ -83,7 +91,7 @@ def command(
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
     trust = load_trust(settings, anchors_file)
-    for warning in trust.warnings:
+    for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
     demands = build_all_demands(trust, _evidence(settings))
     return trio.run(_check_upstreams, demands, as_json)
@@ -108,7 +116,9 @@ def _check_chain(
     if name is not None and not name.rstrip("."):  # `--name "$NAME"` of a script must not demand less unnoticed
         raise BadInput(f"--name {name!r} is no name; leave it out to demand the address alone")
     presented = Presented(dialled, None if name is None else name.rstrip(".").lower(), chain)
-    verdict = verifier.judge(presented, utc_now() if at is None else parse_time(at))
+    # a time that a person names is no clock that could be wrong
+    remembered = Remembered(clock_floor(verifier.log_list, None)) if at is None else NOTHING_REMEMBERED
+    verdict = verifier.judge(presented, utc_now() if at is None else parse_time(at), remembered)
     if as_json:
         click.echo(json.dumps(verdict.to_jsonable(), ensure_ascii=False))
     else:

@@ -163,23 +163,30 @@ def export(*, identity: str, output: Path | None, force: bool, config_file: Path
 @command.command("prune")
 @click.option("--before", metavar="TIME", help="Drop what was last seen before then: ISO 8601 in UTC, or an age: 90d.")
 @click.option("--keep", metavar="SIZE", help="Drop until the file holds at most so many octets: 500K, 32M.")
+@click.option("--future", is_flag=True, help="Drop what is dated after now: the clock was ahead when it was kept.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @config_option
 @json_option
-def prune(*, before: str | None, keep: str | None, dry_run: bool, config_file: Path | None, as_json: bool) -> None:
+def prune(
+    *, before: str | None, keep: str | None, future: bool, dry_run: bool, config_file: Path | None, as_json: bool
+) -> None:
     """Drop old judgements and give the room back.
 
     By --keep, allowed ones go first, then refused ones of which there are many alike. By --before, all of that age. The
     newest of each upstream stays, and the newest that was allowed. The file is bounded without this, too.
 
+    By --future, all that is dated after now goes. It is the way out where upstreams were allowed while the clock was
+    ahead: now that it is right, `clock.floor` holds those times against it. Look at the clock first.
+
     Exit status: 0 done, 1 the evidence cannot be read or written, 2 bad input.
     """
-    if before is None and keep is None:
-        raise BadInput("nothing to go by: --before TIME or --keep SIZE")
-    moment = None if before is None else parse_since(before, "--before", utc_now())
+    if before is None and keep is None and not future:
+        raise BadInput("nothing to go by: --before TIME, --keep SIZE or --future")
+    now = utc_now()
+    moment = None if before is None else parse_since(before, "--before", now)
     octets = None if keep is None else parse_size(keep, "--keep")
     with _evidence(config_file) as store:
-        pruned = store.prune(keep_octets=octets, before=moment, dry_run=dry_run)
+        pruned = store.prune(keep_octets=octets, before=moment, after=now if future else None, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **asdict(pruned)}))
         return

@@ -22,7 +22,7 @@ from stubresolver.cli.common import (
 from stubresolver.cli.shown import clean, kept_verdict, make_table, show_verdict
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput
-from stubresolver.exported import Exported, encode_verdict
+from stubresolver.exported import Exported
 from stubresolver.verify import Verdict
 
 _DIFFERS = 1
@@ -71,8 +71,8 @@ def command(
     exported = _find(source, settings)
     repeated = not (today or policy_file or log_list_file)
     kept, judged = kept_verdict(exported), _judge(exported, settings, policy_file, log_list_file, today=today)
-    same = encode_verdict(judged) == exported.verdict
-    found = differences(kept, judged)
+    same = exported.repeats(judged)
+    found = [] if repeated and same else differences(kept, judged)
     if repeated and not same and not found:
         found.append(Difference("kept verdict", "contradicts itself, or says more than a verdict does", ""))
     if as_json:
@@ -101,6 +101,7 @@ def differences(before: Verdict, after: Verdict) -> list[Difference]:
         *_compared("time", _time(before), _time(after)),
         *_compared("policy", before.policy, after.policy),
         *_compared("log list", _listed(before), _listed(after)),
+        *_compared("proof", before.proof or "none", after.proof or "none"),
     ]
     if not told and before != after:
         told.append(Difference("details", "", "subjects or dates differ"))

@@ -18,7 +18,7 @@ import dns.rdatatype
 import trio
 
 from stubresolver.app import App, build_all_demands
-from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option
+from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.config import load_settings
 from stubresolver.errors import BadInput, MalformedQuery
 from stubresolver.trust import load_trust
@@ -68,7 +68,7 @@ def command(
     if upstreams:
         settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
     trust = load_trust(settings)
-    for warning in trust.warnings:
+    for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
     query = _build(name, rdtype, dnssec=dnssec)
     try:

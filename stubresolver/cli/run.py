@@ -14,15 +14,18 @@ import trio
 
 from stubresolver import systemd
 from stubresolver.app import App, build_all_demands
-from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option
+from stubresolver.cli.ageing import daily, doubt_clock, list_age
+from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.status import ServiceStatus, default_status_file, remove_status, status_option, write_status
 from stubresolver.config import Settings, load_settings
+from stubresolver.ct.compliance import Freshness
 from stubresolver.errors import SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.selftest import run_selftest
 from stubresolver.serve import Bound, bind_all, parse_listen_address
 from stubresolver.trust import Trust, load_trust
+from stubresolver.verify import iso
 
 log = logging.getLogger("stubresolver")
 
@@ -112,11 +115,14 @@ class _Service:
         self._status_file = status
         self._reloads = 0
         self._app = App(settings, build_all_demands(trust, evidence))
+        self._outcome, self._reloaded = "", True  # of the start or of the last reload
+        self._clock = self._doubt_clock()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
+            nursery.start_soon(daily, self._remind)
             if interval := systemd.watchdog_interval():
                 nursery.start_soon(systemd.watchdog, interval, _alive)
             await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
@@ -127,7 +133,8 @@ class _Service:
     def _started(self) -> None:
         log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
         self._tell_trust()
-        self._tell_status(f"started: {self._trust}", reloaded=True)
+        self._outcome = f"started: {self._trust}"
+        self._tell_status()
         systemd.ready(self._state)
 
     async def _obey_signals(self) -> None:
@@ -144,22 +151,38 @@ class _Service:
 
     async def _reload(self) -> None:
         """Put policies and log list as they are now in force; with an error in any of them the old ones stay."""
-        self._reloads += 1
         try:
             trust = await trio.to_thread.run_sync(load_trust, self._settings)
             demands = await trio.to_thread.run_sync(build_all_demands, trust, self._evidence)
         except StubResolverError as error:
             refused = f"reload refused, the policy and log list from before stay in force: {error}"
             log.error("%s", refused)  # noqa: TRY400 - a person's slip, no defect
-            self._tell_status(refused, reloaded=False)
+            self._end_reload(refused, reloaded=False)
             return
         changed = not trust.demands_the_same(self._trust)
         await self._app.renew(demands, forget=changed)
         self._trust = trust
+        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
         reloaded = f"reloaded: {trust}{'' if changed else '; the same demands as before'}"
         log.info("%s", reloaded)
         self._tell_trust()
-        self._tell_status(reloaded, reloaded=True)
+        self._end_reload(reloaded, reloaded=True)
+
+    def _end_reload(self, outcome: str, *, reloaded: bool) -> None:
+        """Tell what came of it; not before it has ended, because somebody may wait for the number."""
+        self._reloads += 1
+        self._outcome, self._reloaded = outcome, reloaded
+        self._tell_status()
+
+    async def _remind(self) -> None:
+        """Once a day: say again what the time has made worse, and how old the log list is."""
+        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
+        self._warn(self._trust.list_warnings(utc_now()))
+        self._tell_status()
+        systemd.notify(f"STATUS={self._state}")
+
+    def _doubt_clock(self) -> str:
+        return doubt_clock(self._trust.log_list, self._evidence, utc_now())
 
     @property
     def _listening(self) -> str:
@@ -167,31 +190,48 @@ class _Service:
         return f"listening on {', '.join(f'{name[0]} port {name[1]}' for name in names)}"
 
     @property
-    def _reporting(self) -> str:
-        """What every status ends with while an upstream is asked whatever the verdict."""
+    def _aloud(self) -> str:
+        """What every status ends with: who is asked whatever the verdict, a list that is old, a clock that is wrong."""
         reporting = ", ".join(map(str, self._trust.reporting))
-        return f"; REPORT MODE for {reporting}" if reporting else ""
+        days, state = list_age(self._trust.log_list, utc_now())
+        return "".join(
+            (
+                f"; REPORT MODE for {reporting}" if reporting else "",
+                "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
+                f"; {self._clock}" if self._clock else "",
+            )
+        )
 
     @property
     def _state(self) -> str:
         """For the service manager's status line."""
-        return f"{self._listening}{self._reporting}"
+        return f"{self._listening}{self._aloud}"
 
     def _tell_trust(self) -> None:
         """Log what is demanded of each upstream, and what a person should know about it."""
         for upstream, demanded in self._trust.upstreams.items():
             log.info("%s: %s", upstream, demanded)
-        for warning in self._trust.warnings:
-            log.warning("%s", warning)
+        self._warn(self._trust.warnings(utc_now()))
 
-    def _tell_status(self, outcome: str, *, reloaded: bool) -> None:
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        """Log these warnings, and what speaks against the clock, which is worse."""
+        for warning in warnings:
+            log.warning("%s", warning)
+        if self._clock:
+            log.error("%s", self._clock)
+
+    def _tell_status(self) -> None:
         """Write the status file; without one the service is no worse."""
+        days, state = list_age(self._trust.log_list, utc_now())
         status = ServiceStatus(
             pid=os.getpid(),
             config=self._settings.source,
             reloads=self._reloads,
-            reloaded=reloaded,
-            outcome=f"{outcome}{self._reporting}",
+            reloaded=self._reloaded,
+            outcome=f"{self._outcome}{self._aloud}",
+            log_list_timestamp=iso(self._trust.log_list.timestamp),
+            log_list_age_days=days,
+            log_list_state=state.value,
         )
         try:
             write_status(self._status_file, status)
@@ -215,6 +255,6 @@ def _show_settings(settings: Settings, trust: Trust) -> None:
     for upstream, demanded in trust.upstreams.items():
         click.echo(f"upstream: {upstream}: {demanded}")
     click.echo(f"in force: {trust}")
-    for warning in trust.warnings:
+    for warning in trust.warnings(utc_now()):
         click.echo(f"warning: {warning}")
     click.echo("everything reads")

@@ -38,6 +38,11 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reloads: int  # how many have ended since the start
     reloaded: bool  # whether the last one put its files in force; True at the start
     outcome: str  # what came of it, in one line
+    # Of the log list in force, as of the last start, reload or day. With defaults: a service that was started by an
+    # earlier version says nothing of them.
+    log_list_timestamp: str = ""  # ISO 8601 UTC
+    log_list_age_days: int = 0
+    log_list_state: str = ""  # "fresh", "ageing" or "stale"
 
 
 @dataclass(frozen=True, slots=True)

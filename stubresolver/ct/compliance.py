@@ -4,8 +4,12 @@ The numbers are those of Chrome's CT policy (GoogleChrome/CertificateTransparenc
 Certificates", as of 2026-07-22): at least N distinct logs, N = 2 up to 180 days of lifetime and 3 beyond; two
 operators; one log that is qualified, usable or readonly when the certificate is checked. SCTs that do not count never
 hurt.
+
+A list of logs ages, too: what it does not know of can neither count nor be distrusted. From which day on it is old is
+said here; what an old one does to a verdict is the policy's to say.
 """
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +24,48 @@ from stubresolver.ct.sct import (
     parse_sct,
 )
 
+# ct_policy.md: Chrome stops to judge by a list that is 70 days old, and asks all who enforce CT for a similar limit.
+# 45 days: early enough to act, and late enough for somebody who updates every month.
+WARN_AGE = timedelta(days=45)
+STALE_AGE = timedelta(days=70)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class Proof(enum.StrEnum):
+    """What shows that a certificate is public. Merkle Tree Certificates carry no SCTs: their kind would stand here."""
+
+    SCT = "sct"  # embedded SCTs, RFC 6962 s3.3
+
+
+class WhenStale(enum.StrEnum):
+    """What is refused while the log list is stale."""
+
+    KNOWN_LEAVES = "known-leaves"  # every leaf that was not allowed while the list was fresh
+    REFUSE = "refuse"  # everything
+    REPORT = "report"  # nothing, as in browsers
+
+
+class Freshness(enum.StrEnum):
+    """How old a log list is."""
+
+    FRESH = "fresh"
+    AGEING = "ageing"  # it still judges, and somebody should update it
+    STALE = "stale"  # what it does not know of may matter
+
+
+def freshness(listed: datetime, now: datetime) -> Freshness:
+    """Of a list with this timestamp; one that is younger than the time judged for is fresh."""
+    age = now - listed
+    if age < WARN_AGE:
+        return Freshness.FRESH
+    return Freshness.AGEING if age < STALE_AGE else Freshness.STALE
+
+
+def stale_from(listed: datetime) -> datetime:
+    """When a list with this timestamp becomes stale; the calendar's last moment where that lies beyond it."""
+    return listed + min(STALE_AGE, _LAST - listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +79,8 @@ class CTPolicy:
     minimum_current: int = 1  # SCTs from logs that are qualified, usable or readonly now; ct_policy.md
     future_tolerance: timedelta = timedelta(seconds=300)  # clocks differ; OpenSSL's CT_POLICY_EVAL_CTX default
     maximum_listed: int = 32  # real certificates carry 2 to 6; bounds the signatures that a peer can make us check
+    when_stale: WhenStale = WhenStale.KNOWN_LEAVES  # refusing everything cuts a machine off; browsers refuse nothing
+    proof: Proof = Proof.SCT
 
     def __post_init__(self) -> None:
         counts = (self.minimum_scts, self.minimum_scts_long, self.minimum_operators, self.minimum_current)

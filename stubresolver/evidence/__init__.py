@@ -4,7 +4,17 @@ kept = EvidenceStore(path).record(upstream, presented, verdict)
 kept.id, kept.new, kept.events
 """
 
-from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Record
+from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Recalled, Record
 from stubresolver.evidence.store import DEFAULT_MAXIMUM_OCTETS, EvidenceStore
 
-__all__ = ["DEFAULT_MAXIMUM_OCTETS", "Dropped", "Event", "EventKind", "EvidenceStore", "Kept", "Pruned", "Record"]
+__all__ = [
+    "DEFAULT_MAXIMUM_OCTETS",
+    "Dropped",
+    "Event",
+    "EventKind",
+    "EvidenceStore",
+    "Kept",
+    "Pruned",
+    "Recalled",
+    "Record",
+]

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class Kept:
     id: str  # of its record
     new: bool  # False: the same was kept already, only its count, its time and its verdict's details have moved
     events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What of the past a judgement now is told."""
+
+    passed: datetime | None = None  # when this leaf was first allowed by a policy with CT and a list that was fresh
+    newest: datetime | None = None  # when any upstream was last allowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,17 @@ def drop_before(database: sqlite3.Connection, moment: str, most: int) -> list[bo
     return [bool(allowed) for _, allowed in rows]
 
 
+def drop_after(database: sqlite3.Connection, moment: str, most: int) -> list[bool]:
+    """Drop records last seen after `moment`, where a clock was ahead. Of these, rule 1 keeps none: they are the newest.
+
+    No more than `most` at once. Returns for each dropped record whether it was allowed.
+    """
+    rows = database.execute("SELECT id, allowed FROM record WHERE last_seen > ? LIMIT ?", (moment, most)).fetchall()
+    for identity, _ in rows:
+        drop(database, identity)
+    return [bool(allowed) for _, allowed in rows]
+
+
 def drop(database: sqlite3.Connection, identity: str) -> None:
     """Take one record away, and the certificates and snapshots that no other needs."""
     certificates = database.execute("SELECT DISTINCT certificate FROM link WHERE record = ?", (identity,)).fetchall()

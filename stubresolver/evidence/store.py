@@ -20,9 +20,19 @@ import msgspec
 
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceError
+from stubresolver.evidence.audits import Audits
 from stubresolver.evidence.changes import note_changes
-from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Record
-from stubresolver.evidence.retention import bound_notes, drop_before, file_octets, give_back, make_room, used_octets
+from stubresolver.evidence.known import forget_after, note_passed, recall
+from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Recalled, Record
+from stubresolver.evidence.retention import (
+    bound_notes,
+    drop_after,
+    drop_before,
+    file_octets,
+    give_back,
+    make_room,
+    used_octets,
+)
 from stubresolver.evidence.schema import prepare, transaction
 from stubresolver.evidence.writing import identify, iso, write
 from stubresolver.exported import Exported
@@ -90,6 +100,7 @@ class EvidenceStore:
                         self._database, identity, upstream, presented, verdict, policy=policy, log_list=log_list
                     )
                     events = note_changes(self._database, upstream, verdict, iso(verdict.at))
+                    note_passed(self._database, verdict)
                     bound_notes(self._database)
                     self._bound(identity, for_refused=not verdict.allowed)
             except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
@@ -97,6 +108,11 @@ class EvidenceStore:
                     raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
                 return Kept(identity, new=False, events=())
         return Kept(identity, new, events)
+
+    def recall(self, leaf_sha256: str) -> Recalled:
+        """What a judgement of the leaf with this SHA-256 (hex) is told of the past; raises `EvidenceError`."""
+        with self._reading():
+            return recall(self._database, leaf_sha256)
 
     def _bound(self, identity: str, *, for_refused: bool) -> None:
         """Hold the size; where it is exceeded, free a little more, so that not every record has to look for room."""
@@ -220,16 +236,27 @@ class EvidenceStore:
             rows = self._database.execute("SELECT * FROM dropped ORDER BY day DESC, upstream, failed").fetchall()
         return [Dropped(*row) for row in rows]
 
-    def prune(self, *, keep_octets: int | None = None, before: datetime | None = None, dry_run: bool = False) -> Pruned:
-        """Drop what was last seen before a time, then what goes beyond a size; the room goes back to the file system.
+    def prune(
+        self,
+        *,
+        keep_octets: int | None = None,
+        before: datetime | None = None,
+        after: datetime | None = None,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Drop what was last seen before a time, or after one, then what goes beyond a size; give the room back.
 
-        The newest record of each upstream, and the newest that was allowed, stay. A dry run only says what would go.
+        The newest record of each upstream, and the newest that was allowed, stay, but for those after the time: there
+        a clock was ahead. Leaves that passed after it are not known any more. A dry run only says what would go.
         Raises `EvidenceError`.
         """
         with self._reading():
             database = self._copy() if dry_run else self._database
             size = file_octets(database)
             gone: list[bool] = []
+            if after is not None:
+                gone += _in_batches(database, lambda: drop_after(database, iso(after), _BATCH))
+                forget_after(database, iso(after))
             if before is not None:
                 gone += _in_batches(database, lambda: drop_before(database, iso(before), _BATCH))
             if keep_octets is not None:
@@ -242,6 +269,10 @@ class EvidenceStore:
             else:
                 give_back(database)
         return Pruned(allowed=sum(gone), refused=len(gone) - sum(gone), octets=size - left)
+
+    def audits(self) -> Audits:
+        """What came of the proofs, on the same connection and under its lock."""
+        return Audits(self._database, self._reading)
 
     def _copy(self) -> sqlite3.Connection:
         """The whole file in memory, to try something on; nobody has to wait for that."""

@@ -4,6 +4,7 @@ A query octet can only be written to a `VerifiedStream`, and only `dial` makes o
 a policy that a person has set to report only has been told that it would not).
 Until then nothing leaves this machine but TCP and the TLS handshake; even our Finished message waits for the verdict
 (not in TLS 1.2, where the client's comes first).
+Before the verdict the recorder is asked what it remembers, and after it, it keeps what was found.
 This is also the one place (with `cli`) where wall-clock time is read: one reading serves OpenSSL's validation, the
 judge and the evidence.
 
@@ -13,6 +14,7 @@ What it may not do: try again, choose between upstreams, speak DNS, or hand out 
 """
 
 import contextlib
+import hashlib
 import operator
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +36,7 @@ from stubresolver.errors import (
 from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
 from stubresolver.upstream.upstream import Transport, Upstream
 from stubresolver.verify.presented import Presented, TlsFacts
+from stubresolver.verify.remembered import Remembered
 from stubresolver.verify.verdict import Mode, Verdict
 
 # RFC 6298 s2: the first retransmission of a SYN comes after 1 s, the second 2 s later. Three seconds survive the loss
@@ -57,12 +60,15 @@ _DOOR = object()  # the proof that a VerifiedStream was made here
 class Judge(Protocol):
     """What judges a peer; `verify.Verifier` does."""
 
-    def judge(self, presented: Presented, now: datetime) -> Verdict:
+    def judge(self, presented: Presented, now: datetime, remembered: Remembered) -> Verdict:
         """The whole verdict; pure."""
 
 
 class Recorder(Protocol):
-    """What keeps every chain and verdict; `evidence.EvidenceStore` does."""
+    """What keeps every chain and verdict, and remembers; `evidence.EvidenceStore` does."""
+
+    async def recall(self, leaf_sha256: str) -> Remembered:
+        """What a judgement of this leaf, here and now, has to know; `EvidenceError` if it cannot be read."""
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
         """Keep it, durably, before the decision takes effect; `EvidenceError` if that is impossible."""
@@ -265,8 +271,7 @@ async def judge_again(stream: VerifiedStream, demands: Demands) -> Verdict:
     facts = stream.tls_facts
     facts = replace(facts, openssl_error=demands.context.path_error(shown.chain, now))
     presented = replace(shown, tls=facts)
-    verdict = _judge(upstream, demands.judge, presented, now)
-    await _record(upstream, demands.recorder, presented, verdict)
+    verdict = await _judge(upstream, demands, presented, now)
     _require(upstream, verdict, facts)
     return verdict
 
@@ -298,8 +303,7 @@ async def _connect(upstream: Upstream, demands: Demands, connect_timeout: float,
             raise HandshakeFailed(f"{upstream}: no TLS handshake within {timeout:g} s") from None
         facts = TlsFacts(complete.version, complete.cipher, complete.group, complete.alpn, complete.openssl_error)
         presented = Presented(upstream.address, upstream.name, complete.chain, facts, complete.staple)
-        verdict = _judge(upstream, demands.judge, presented, now)
-        await _record(upstream, demands.recorder, presented, verdict)
+        verdict = await _judge(upstream, demands, presented, now)
         return _Connected(upstream, transport, tls, presented, facts, verdict, *_plaintext(rest))
     except BaseException:
         await trio.aclose_forcefully(transport)
@@ -336,19 +340,27 @@ async def _handshake(
         raise HandshakeFailed(f"{upstream}: {(text or 'connection lost').lower()} during the TLS handshake") from None
 
 
-def _judge(upstream: Upstream, judge: Judge, presented: Presented, now: datetime) -> Verdict:
+async def _judge(upstream: Upstream, demands: Demands, presented: Presented, now: datetime) -> Verdict:
+    """Recall, judge, record. Evidence that cannot be read refuses, like evidence that cannot be written.
+
+    Without it a clock that was set back could not be told from one that is right, and not trusting wrongly comes before
+    answering. It costs little: where the file cannot be read, nothing can be recorded either.
+    """
+    leaf = hashlib.sha256(b"".join(presented.chain[:1])).hexdigest()
     try:
-        return judge.judge(presented, now)
+        remembered = await demands.recorder.recall(leaf)
+    except EvidenceError as error:
+        raise UpstreamError(f"{upstream}: not used, because its evidence could not be read: {error}") from error
+    try:
+        verdict = demands.judge.judge(presented, now, remembered)
     except Exception as error:  # a defect of ours, but a peer's certificate must not end the process: refuse
         problem = f"{type(error).__name__}: {error}"
         raise HandshakeFailed(f"{upstream}: the certificate could not be judged: {problem}") from error
-
-
-async def _record(upstream: Upstream, recorder: Recorder, presented: Presented, verdict: Verdict) -> None:
     try:
-        await recorder.record(str(upstream), presented, verdict)
+        await demands.recorder.record(str(upstream), presented, verdict)
     except EvidenceError as error:
         raise UpstreamError(f"{upstream}: not used, because its evidence could not be kept: {error}") from error
+    return verdict
 
 
 def _require(upstream: Upstream, verdict: Verdict, tls: TlsFacts) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from stubresolver.ct.compliance import STALE_AGE, WhenStale
 from stubresolver.verify.policy import Revocation
 from stubresolver.verify.policy_file import Tables, contradictions, convert, laid_over, read_tables
 from stubresolver.verify.policy_schema import DenyEntry, NamedKey, PolicyTables
@@ -129,6 +130,18 @@ def _warnings_of_ct(document: PolicyTables, own: Tables, base: Tables) -> Iterat
     if table.future_tolerance_seconds > _LONG_TOLERANCE:
         problem = f"SCTs from {table.future_tolerance_seconds} s ahead are believed, more than {_LONG_TOLERANCE}"
         yield Fault("ct.future_tolerance_seconds", problem, "write 300, and let NTP set the clock")
+    yield from _warnings_of_age(table.when_stale)
+
+
+def _warnings_of_age(when_stale: WhenStale) -> Iterator[Fault]:
+    """What a stale log list does; the shipped choice lies between the two."""
+    known = 'write "known-leaves"'
+    if when_stale is WhenStale.REPORT:
+        problem = f"a list of {STALE_AGE.days} days and more judges on: a log that was distrusted since counts still"
+        yield Fault("ct.when_stale", problem, known)
+    if when_stale is WhenStale.REFUSE:
+        problem = f"{STALE_AGE.days} days without an update of the log list, and no upstream is used any more"
+        yield Fault("ct.when_stale", problem, f"{known}, unless the list is updated by itself")
 
 
 def _warnings_of_issuers(document: PolicyTables, own: Tables) -> Iterator[Fault]:

@@ -1,7 +1,9 @@
 """What is demanded of an upstream, as one value. PURE: no file, no network.
 
 A policy can be written down whole (`snapshot`) and read again (`from_snapshot`), so that a judgement can be repeated
-years later on another machine; its `digest` names what it demands, and nothing that is only there for people.
+years later on another machine; its `digest` names what it demands, and nothing that is only there for people. A demand
+that is newer than the first snapshots is left out where it says what was meant before there was a word for it:
+snapshots and digests of then stay what they are.
 """
 
 import base64
@@ -15,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from stubresolver.ct import CTPolicy
+from stubresolver.ct.compliance import WhenStale
 from stubresolver.errors import BadInput
 from stubresolver.verify.issuers import Denied, IssuerPolicy
 from stubresolver.verify.pins import PinPolicy
@@ -88,7 +91,7 @@ class Policy:
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
-    """A part of the snapshot: every field known, every field there."""
+    """A part of the snapshot: every field known, and every field there that was always meant to be."""
 
 
 class _Denied(_Table):
@@ -112,6 +115,7 @@ class _Ct(_Table):
     minimum_current: int
     future_tolerance_us: _Span
     maximum_listed: int
+    when_stale: WhenStale = WhenStale.REPORT  # the age of a list was only noted
 
 
 class _Pins(_Table):
@@ -153,17 +157,7 @@ def _document(policy: Policy) -> dict[str, Any]:
                 for entry in issuers.denied
             ],
         },
-        "ct": None
-        if ct is None
-        else {
-            "minimum_scts": ct.minimum_scts,
-            "minimum_scts_long": ct.minimum_scts_long,
-            "long_lifetime_us": ct.long_lifetime // _MICROSECOND,
-            "minimum_operators": ct.minimum_operators,
-            "minimum_current": ct.minimum_current,
-            "future_tolerance_us": ct.future_tolerance // _MICROSECOND,
-            "maximum_listed": ct.maximum_listed,
-        },
+        "ct": None if ct is None else _ct_document(ct),
         "minimum_tls": policy.minimum_tls,
         "address_required": policy.address_required,
         "mode": policy.mode.value,
@@ -172,6 +166,23 @@ def _document(policy: Policy) -> dict[str, Any]:
         else {"keys": {key.hex(): name for key, name in pins.keys.items()}, "report_only": pins.report_only},
         "require_post_quantum": policy.require_post_quantum,
         "revocation": policy.revocation.value,
+    }
+
+
+def _ct_document(ct: CTPolicy) -> dict[str, Any]:
+    """The demands of CT; those that came later only where they say something else than what was meant before.
+
+    The kind of proof is not among them yet: there is only the one that always was.
+    """
+    return {
+        "minimum_scts": ct.minimum_scts,
+        "minimum_scts_long": ct.minimum_scts_long,
+        "long_lifetime_us": ct.long_lifetime // _MICROSECOND,
+        "minimum_operators": ct.minimum_operators,
+        "minimum_current": ct.minimum_current,
+        "future_tolerance_us": ct.future_tolerance // _MICROSECOND,
+        "maximum_listed": ct.maximum_listed,
+        **({} if ct.when_stale is WhenStale.REPORT else {"when_stale": ct.when_stale.value}),
     }
 
 
@@ -195,6 +206,7 @@ def _policy(snapshot: _Snapshot) -> Policy:
             minimum_current=ct.minimum_current,
             future_tolerance=ct.future_tolerance_us * _MICROSECOND,
             maximum_listed=ct.maximum_listed,
+            when_stale=ct.when_stale,
         ),
         minimum_tls=snapshot.minimum_tls,
         address_required=snapshot.address_required,

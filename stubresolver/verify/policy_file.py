@@ -180,6 +180,8 @@ def _policy_file(document: PolicyTables) -> PolicyFile:
             minimum_operators=ct.minimum_operators,
             minimum_current=ct.minimum_current,
             future_tolerance=timedelta(seconds=ct.future_tolerance_seconds),
+            when_stale=ct.when_stale,
+            proof=ct.proof,
         )
         if ct.required
         else None,

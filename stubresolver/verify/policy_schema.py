@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from stubresolver.ct.compliance import Proof, WhenStale
 from stubresolver.verify.policy import Revocation, TlsVersion
 from stubresolver.verify.verdict import Mode
 
@@ -62,15 +63,17 @@ class TlsTable(_Strict, frozen=True):
 
 
 class CtTable(_Strict, frozen=True):
-    """`[ct]`: how many SCTs, from whom."""
+    """`[ct]`: how many SCTs, from whom, and by how old a list."""
 
     required: _Truth
+    proof: Annotated[Proof, _expects('"sct"')]
     minimum_scts: _Count
     minimum_scts_long: _Count
     long_lifetime_days: Annotated[int, _expects("a whole number from 1 to 398", ge=1, le=398)]
     minimum_operators: _Count
     minimum_current: _Count
     future_tolerance_seconds: Annotated[int, _expects("a whole number from 0 to 3600", ge=0, le=3600)]
+    when_stale: Annotated[WhenStale, _expects('"known-leaves", "refuse" or "report"')]
 
 
 class NamedKey(_Strict, frozen=True):

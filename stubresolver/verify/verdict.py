@@ -3,14 +3,18 @@
 Judgement returns, enforcement raises: `Verifier.judge()` returns the whole verdict because evidence and the person need
 it either way; `Verdict.require()` raises because ignoring it would be wrong. A verdict is allowed only if nothing
 failed *and* every demanded rule has passed at least once: a rule that was forgotten refuses.
+
+What was remembered when it was made is part of it, like the time: it can be repeated by nothing else.
 """
 
 import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from stubresolver.ct.compliance import Proof
 from stubresolver.ct.sct import SctStatus
 from stubresolver.errors import PolicyRefused
+from stubresolver.verify.remembered import NOTHING_REMEMBERED, Remembered, iso
 
 
 class Mode(enum.StrEnum):
@@ -23,6 +27,7 @@ class Mode(enum.StrEnum):
 class Rule(enum.StrEnum):
     """One demand on an upstream. The code is stable: policy files, logs, evidence, extended errors and docs use it."""
 
+    CLOCK_FLOOR = "clock.floor"  # the clock is not behind what is known to have happened
     PATH_VALID = "path.valid"  # RFC 5280 s6: a path to one of the policy's anchors, at the given time
     PATH_SECOND_LOCK = "path.second-lock"  # OpenSSL's own validation with the same anchors agrees
     PATH_ADDRESS = "path.address"  # the dialled address is an iPAddress in the SAN (RFC 5280 s4.2.1.6)
@@ -103,6 +108,8 @@ class Verdict:
     policy: str  # the policy's digest
     log_list: LogListFacts | None  # None where the policy demands no CT and no list was given
     mode: Mode = Mode.ENFORCE  # the policy's
+    proof: Proof | None = None  # what had to show that the certificate is public; None where the policy demands no CT
+    remembered: Remembered = NOTHING_REMEMBERED  # what the judge was told beside what was shown
 
     @property
     def allowed(self) -> bool:
@@ -149,7 +156,7 @@ class Verdict:
         return {
             "allowed": self.allowed,
             "mode": self.mode.value,
-            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "at": iso(self.at),
             "findings": [
                 {"rule": f.rule.value, "outcome": f.outcome.value, "subject": f.subject, "detail": f.detail}
                 for f in self.findings
@@ -170,6 +177,8 @@ class Verdict:
             ],
             "demanded": sorted(rule.value for rule in self.demanded),
             "policy": self.policy,
+            "proof": None if self.proof is None else self.proof.value,
+            "remembered": self.remembered.to_jsonable(),
             "log_list": None
             if self.log_list is None
             else {

@@ -1,8 +1,9 @@
 """The judgement: what a peer presented, held against a policy and a pinned log list, at a given time. PURE.
 
-`judge()` looks at everything and returns every finding, in the order path, issuer, revocation, CT, TLS: evidence and
-people want the whole picture, and one refused demand is as final as five. It reads no clock, no file and no network, so
-the same input gives the same verdict on any machine in any year.
+`judge()` looks at everything and returns every finding, in the order clock, path, issuer, revocation, CT, TLS: evidence
+and people want the whole picture, and one refused demand is as final as five. Only where the clock must be wrong it
+looks at nothing else: every other demand is judged by the time. It reads no clock, no file and no network, so the same
+input gives the same verdict on any machine in any year.
 """
 
 import base64
@@ -21,17 +22,19 @@ from stubresolver.ct import (
     count,
     embedded_list,
 )
+from stubresolver.ct.compliance import WhenStale
 from stubresolver.verify.certificate import Certificate, UnreadableCertificate, printable, read_certificate
+from stubresolver.verify.freshness import judge_age, judge_clock
 from stubresolver.verify.handshake import judge_handshake
 from stubresolver.verify.path import PathVerifier
 from stubresolver.verify.policy import Policy, Revocation
 from stubresolver.verify.presented import Presented
+from stubresolver.verify.remembered import NOTHING_REMEMBERED, Remembered, iso
 from stubresolver.verify.revocation import judge_staple
 from stubresolver.verify.verdict import Finding, JudgedSct, LogListFacts, Outcome, PathCertificate, Rule, Verdict
 
 MAXIMUM_CHAIN = 10  # certificates; real chains have 2 to 4
 MAXIMUM_OCTETS = 100 * 1024  # of a chain; OpenSSL's SSL_MAX_CERT_LIST_DEFAULT: no handshake delivers more
-_STALE_NOTE = 45  # days; two thirds of Chrome's 70 (ct_policy.md), early enough to act
 
 
 class Verifier:
@@ -46,11 +49,37 @@ class Verifier:
         self._paths = PathVerifier(policy.anchors)
         self._digest = policy.digest
 
-    def judge(self, presented: Presented, now: datetime) -> Verdict:
-        """The verdict on `presented` at `now` (aware, or ValueError). Never raises because of what was presented."""
+    def judge(self, presented: Presented, now: datetime, remembered: Remembered = NOTHING_REMEMBERED) -> Verdict:
+        """The verdict on `presented` at `now` (aware, or ValueError). Never raises because of what was presented.
+
+        `remembered` is what a live caller knows beside it; what is judged for another time remembers nothing.
+        """
         if now.tzinfo is None:
             raise ValueError(f"the time {now} names no time zone: it could be meant in any")
         now = now.astimezone(UTC)
+        findings = [] if remembered.floor is None else [judge_clock(remembered.floor, now)]
+        checked: list[CheckedSct] = []
+        path: tuple[Certificate, ...] = ()
+        if all(finding.outcome is Outcome.PASS for finding in findings):
+            found, checked, path = self._look(presented, now, remembered)
+            findings += found
+        return Verdict(
+            at=now,
+            findings=tuple(findings),
+            scts=tuple(_judged(item) for item in checked),
+            path=tuple(_path_certificate(certificate) for certificate in path),
+            demanded=self._demanded(presented, remembered),
+            policy=self._digest,
+            log_list=_facts(self.log_list),
+            mode=self.policy.mode,
+            proof=self.policy.ct.proof if self.policy.ct is not None else None,
+            remembered=remembered,
+        )
+
+    def _look(
+        self, presented: Presented, now: datetime, remembered: Remembered
+    ) -> tuple[list[Finding], list[CheckedSct], tuple[Certificate, ...]]:
+        """Everything that is judged by the time: the findings, each SCT, the verified path."""
         findings: list[Finding] = []
         checked: list[CheckedSct] = []
         path: tuple[Certificate, ...] = ()
@@ -71,22 +100,13 @@ class Verifier:
             if self.policy.ct is not None and self.log_list is not None:
                 issuer = path[min(1, len(path) - 1)] if path else self._paths.issuer_of(leaf, intermediates)
                 checked, found_ct = _judge_ct(leaf, issuer, self.policy.ct, self.log_list, now)
-                findings += found_ct
-        findings += judge_handshake(presented.tls, self.policy)
-        return Verdict(
-            at=now,
-            findings=tuple(findings),
-            scts=tuple(_judged(item) for item in checked),
-            path=tuple(_path_certificate(certificate) for certificate in path),
-            demanded=self._demanded(presented),
-            policy=self._digest,
-            log_list=_facts(self.log_list),
-            mode=self.policy.mode,
-        )
+                age = judge_age(self.log_list, self.policy.ct.when_stale, remembered.passed, now)
+                findings += [*found_ct, age]
+        return [*findings, *judge_handshake(presented.tls, self.policy)], checked, path
 
-    def _demanded(self, presented: Presented) -> frozenset[Rule]:
+    def _demanded(self, presented: Presented, remembered: Remembered) -> frozenset[Rule]:
         """Every rule that must have passed; a rule that nobody judged then refuses."""
-        rules = {Rule.PATH_VALID}
+        rules = {Rule.PATH_VALID} if remembered.floor is None else {Rule.PATH_VALID, Rule.CLOCK_FLOOR}
         if self.policy.address_required or presented.address is not None:
             rules.add(Rule.PATH_ADDRESS)
         # A path alone says nothing about whom we reached: without an address the name is demanded, given or not.
@@ -96,8 +116,7 @@ class Verifier:
             rules.add(Rule.ISSUER_DENIED)
             if self.policy.issuers.allowed is not None:
                 rules.add(Rule.ISSUER_ALLOWED)
-        if self.policy.ct is not None:
-            rules |= {Rule.CT_SCT_LIST, Rule.CT_SCTS, Rule.CT_OPERATORS, Rule.CT_CURRENT}
+        rules |= _demanded_of_ct(self.policy.ct)
         if self.policy.pins is not None and not self.policy.pins.report_only:
             rules.add(Rule.ISSUER_PINS)
         if self.policy.revocation is Revocation.REQUIRE_STAPLE:
@@ -107,6 +126,14 @@ class Verifier:
             if self.policy.require_post_quantum:
                 rules.add(Rule.TLS_GROUP)
         return frozenset(rules)
+
+
+def _demanded_of_ct(policy: CTPolicy | None) -> frozenset[Rule]:
+    """The rules of CT that must have passed."""
+    if policy is None:
+        return frozenset()
+    counted = frozenset({Rule.CT_SCT_LIST, Rule.CT_SCTS, Rule.CT_OPERATORS, Rule.CT_CURRENT})
+    return counted if policy.when_stale is WhenStale.REPORT else counted | {Rule.CT_LIST_AGE}
 
 
 def _read_chain(chain: Sequence[bytes]) -> list[Certificate]:
@@ -128,7 +155,7 @@ def _read_chain(chain: Sequence[bytes]) -> list[Certificate]:
 def _judge_ct(
     leaf: Certificate, issuer: Certificate | None, policy: CTPolicy, log_list: LogList, now: datetime
 ) -> tuple[list[CheckedSct], list[Finding]]:
-    """Each embedded SCT checked, and the findings on list, counts and the age of the pinned list."""
+    """Each embedded SCT checked, and the findings on the list of them and on the counts."""
     checked: list[CheckedSct] = []
     precertificate = Precertificate(b"", b"", leaf.not_before, leaf.not_after)
     listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, "no embedded SCTs")
@@ -151,7 +178,7 @@ def _judge_ct(
         listed = Finding(Rule.CT_SCT_LIST, Outcome.FAIL, leaf.subject, printable(str(error)))
     compliance = count(checked, precertificate, policy, now)
     counts = _count_findings(compliance, policy, leaf.subject, _uncounted(checked))
-    return checked, [listed, *counts, _age_finding(log_list, now)]
+    return checked, [listed, *counts]
 
 
 def _count_findings(compliance: Compliance, policy: CTPolicy, subject: str, uncounted: str) -> Iterable[Finding]:
@@ -174,16 +201,6 @@ def _uncounted(checked: Sequence[CheckedSct]) -> str:
     return ", ".join([*shown, f"{len(bad) - 4} more"] if len(bad) > 4 else shown)
 
 
-def _age_finding(log_list: LogList, now: datetime) -> Finding:
-    """How old the pinned list is. A note so far: what a stale list does to a verdict is not decided here."""
-    days = (now - log_list.timestamp).days
-    if days < 0:
-        detail = f"dated {-days} days after the time of judgement"
-    else:
-        detail = f"{days} days old: {'stale, update it' if days >= _STALE_NOTE else 'fresh'}"
-    return Finding(Rule.CT_LIST_AGE, Outcome.NOTE, f"log list {log_list.version}", detail)
-
-
 def _judged(item: CheckedSct) -> JudgedSct:
     time = item.time
     return JudgedSct(
@@ -200,11 +217,11 @@ def _path_certificate(certificate: Certificate) -> PathCertificate:
         subject=certificate.subject,
         sha256=certificate.sha256,
         spki_sha256=certificate.spki_sha256.hex(),
-        not_after=certificate.not_after.isoformat().replace("+00:00", "Z"),
+        not_after=iso(certificate.not_after),
     )
 
 
 def _facts(log_list: LogList | None) -> LogListFacts | None:
     if log_list is None:
         return None
-    return LogListFacts(log_list.version, log_list.timestamp.isoformat().replace("+00:00", "Z"), log_list.digest)
+    return LogListFacts(log_list.version, iso(log_list.timestamp), log_list.digest)

@@ -8,6 +8,7 @@ from stubresolver.lab.servers import DohServer
 from stubresolver.transport.tls import TLSContext
 from stubresolver.upstream.dial import Demands, dial
 from stubresolver.upstream.upstream import parse_upstream
+from stubresolver.verify.remembered import NOTHING_REMEMBERED
 from stubresolver.verify.verifier import Verifier
 from tests.interop.clients import ask
 from tests.interop.labserver import running
@@ -20,6 +21,9 @@ class Recorder:
 
     def __init__(self):
         self.verdicts = []
+
+    async def recall(self, _leaf):
+        return NOTHING_REMEMBERED
 
     async def record(self, upstream, presented, verdict):
         self.verdicts.append(verdict)

@@ -14,6 +14,7 @@ from stubresolver.transport.tls import TLSContext
 from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.upstream import Upstream
 from stubresolver.verify.presented import Presented
+from stubresolver.verify.remembered import NOTHING_REMEMBERED, Remembered
 from stubresolver.verify.verdict import Finding, Outcome, Rule, Verdict
 from stubresolver.wire.framing import FrameReader, frame
 from tests.transport.peers import TlsServer
@@ -112,9 +113,11 @@ class FakeJudge:
 
     verdict: Verdict | Exception
     shown: list[tuple[Presented, datetime]] = field(default_factory=list)
+    told: list[Remembered] = field(default_factory=list)
 
-    def judge(self, presented: Presented, now: datetime) -> Verdict:
+    def judge(self, presented: Presented, now: datetime, remembered: Remembered) -> Verdict:
         self.shown.append((presented, now))
+        self.told.append(remembered)
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict
@@ -125,7 +128,17 @@ class FakeRecorder:
     """Keeps records in a list; `servers` lets it see whether anything was written before."""
 
     error: Exception | None = None
+    forgetful: Exception | None = None
+    remembered: Remembered = NOTHING_REMEMBERED
     records: list[tuple[str, Presented, Verdict]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    async def recall(self, leaf_sha256: str) -> Remembered:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(leaf_sha256)
+        if self.forgetful:
+            raise self.forgetful
+        return self.remembered
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
         await trio.lowlevel.checkpoint()

@@ -1,6 +1,7 @@
 """The one door: for every refusal and every failure, not one application octet was written."""
 
 import errno
+import hashlib
 import os
 import ssl
 from dataclasses import replace
@@ -23,6 +24,7 @@ from stubresolver.lab.authority import LabAuthority
 from stubresolver.transport.tls import Closed, DataReceived, TLSContext
 from stubresolver.upstream import Demands, VerifiedStream, dial, inspect, parse_upstream
 from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, judge_again, open_tcp
+from stubresolver.verify import ClockFloor, Policy, Remembered, Verifier, Whose
 from stubresolver.verify.verdict import Mode
 from tests.transport.peers import TlsServer
 from tests.upstream.conftest import FakeJudge, ServerSide
@@ -203,6 +205,38 @@ async def test_no_evidence_no_stream(autojump_clock, internet, demands, recorder
     recorder.error = EvidenceError("disk full")
     error = await dialled(internet, demands, internet.tls(drink))
     assert "evidence could not be kept: disk full" in error.summary
+    assert octets_written(internet) == [0]
+
+
+async def test_what_is_remembered_of_the_leaf_reaches_the_judge(autojump_clock, internet, demands, recorder, now):
+    """Asked for by the hash of the leaf that was shown, at the dial and when a standing stream is judged again."""
+    recorder.remembered = Remembered(ClockFloor(now, Whose.EVIDENCE), now)
+    stream = await dialled(internet, demands, internet.tls(drink))
+    await judge_again(stream, demands)
+    assert recorder.asked == [hashlib.sha256(internet.credential.chain[0]).hexdigest()] * 2
+    assert demands.judge.told == [recorder.remembered] * 2
+
+
+@pytest.mark.parametrize("act", [dial, inspect])
+async def test_evidence_that_cannot_be_read_refuses(autojump_clock, internet, demands, judge, recorder, act):
+    """Without it a clock that was set back looks like one that is right: nothing is judged, nothing is sent."""
+    recorder.forgetful = EvidenceError("damaged")
+    error = await dialled(internet, demands, internet.tls(drink), act=act)
+    assert error.summary == f"{DOT}: not used, because its evidence could not be read: damaged"
+    assert (judge.shown, recorder.records, octets_written(internet)) == ([], [], [0])
+
+
+async def test_wrong_clock_is_named_in_the_refusal(autojump_clock, internet, authority, demands, recorder, now):
+    """The line that a person reads in `dig` speaks of the clock, and OpenSSL's word on the certificate is not in it."""
+    recorder.remembered = Remembered(ClockFloor(now, Whose.EVIDENCE))
+    judge = Verifier(Policy((authority.anchor,)))
+    late = replace(demands, judge=judge, clock=lambda: now - timedelta(days=2500))
+    error = await dialled(internet, late, internet.tls(drink))
+    assert isinstance(error, PolicyRefused)
+    assert error.summary.startswith(
+        "clock.floor: the clock says 2019-12-29 12:00Z, but an upstream was allowed on 2026-"
+    )
+    assert [verdict.allowed for _, _, verdict in recorder.records] == [False]
     assert octets_written(internet) == [0]
 
 

@@ -24,7 +24,7 @@ from stubresolver.errors import (
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream
 from stubresolver.verify.verdict import Mode
 from stubresolver.wire.framing import FrameReader, frame
-from tests.upstream.conftest import FakeJudge
+from tests.upstream.conftest import FakeJudge, FakeRecorder
 
 A, B, C = (parse_upstream(f"tls://127.0.0.{n}") for n in (1, 2, 3))
 DOH = parse_upstream("https://127.0.0.4:8443/dns-query#dns.test")
@@ -203,7 +203,7 @@ async def test_refusal_is_told_and_not_hammered(autojump_clock, internet, demand
 async def test_other_upstream_serves_while_one_is_refused(autojump_clock, internet, demands, allowed, refused):
     """A refusal concerns one upstream only."""
 
-    def judge(presented, _now):
+    def judge(presented, _now, _remembered):
         return refused if presented.address == A.address else allowed
 
     demands.judge.judge = judge
@@ -416,7 +416,7 @@ async def test_no_query_is_written_after_the_refusal(autojump_clock, internet, d
         await wait_all_tasks_blocked()
         replies = []
 
-        class Asks:
+        class Asks(FakeRecorder):
             """A recorder at whose end somebody asks."""
 
             async def record(self, *_):
@@ -456,7 +456,7 @@ async def test_demands_change_for_all_upstreams_at_one_moment(autojump_clock, in
     """While connections are judged again, the old demands hold everywhere; after that, the new ones."""
     seen = []
 
-    class Slow:
+    class Slow(FakeRecorder):
         """A recorder that takes its time."""
 
         async def record(self, *_):
@@ -545,7 +545,7 @@ async def test_dial_that_a_reload_overtakes_is_made_again(autojump_clock, intern
     first, second = (refused, allowed) if then == "allowed" else (allowed, refused)
     pools = []
 
-    class Overtaken:
+    class Overtaken(FakeRecorder):
         """A recorder in the middle of which the demands are renewed."""
 
         async def record(self, *_):

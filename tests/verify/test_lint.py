@@ -194,6 +194,8 @@ RISKY = {
     "one operator": ("[ct]\nminimum_operators = 1", ["ct.minimum_operators"], "one operator alone"),
     "two for a long life": ("[ct]\nminimum_scts_long = 2", ["ct.minimum_scts_long"], "less than Chrome's 3"),
     "long lives later": ("[ct]\nlong_lifetime_days = 398", ["ct.long_lifetime_days"], "more than Chrome's 180"),
+    "stale and noted": ('[ct]\nwhen_stale = "report"', ["ct.when_stale"], "a log that was distrusted since counts"),
+    "stale and cut off": ('[ct]\nwhen_stale = "refuse"', ["ct.when_stale"], "no upstream is used any more"),
     "tolerant": ("[ct]\nfuture_tolerance_seconds = 601", ["ct.future_tolerance_seconds"], "601 s ahead"),
     "31 issuers": (f"[issuers]\nallow = [{MANY}]", ["issuers.allow"], "31 keys"),
     "an issuer twice": (

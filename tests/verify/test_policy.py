@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 from stubresolver.ct import CTPolicy
 from stubresolver.ct.der import subject_public_key_info
 from stubresolver.errors import ConfigError
-from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, Rule, read_policy
+from stubresolver.verify import (
+    Denied,
+    IssuerPolicy,
+    Mode,
+    PinPolicy,
+    Policy,
+    Proof,
+    Revocation,
+    Rule,
+    WhenStale,
+    read_policy,
+)
 
 SHIPPED = (resources.files("stubresolver") / "data/policy.toml").read_bytes()
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,9 +99,10 @@ def test_every_number_of_the_file_is_used():
     """Each key of [ct] reaches the policy."""
     policy = read(
         "[ct]\nminimum_scts = 3\nminimum_scts_long = 5\nlong_lifetime_days = 90\nminimum_operators = 3\n"
-        "minimum_current = 2\nfuture_tolerance_seconds = 7\n"
+        "minimum_current = 2\nfuture_tolerance_seconds = 7\nwhen_stale = 'refuse'\nproof = 'sct'\n"
     )
-    assert policy.ct == CTPolicy(3, 5, timedelta(days=90), 3, 2, timedelta(seconds=7))
+    numbers = (3, 5, timedelta(days=90), 3, 2, timedelta(seconds=7))
+    assert policy.ct == CTPolicy(*numbers, when_stale=WhenStale.REFUSE, proof=Proof.SCT)
 
 
 def test_every_other_key_is_used():
@@ -194,6 +206,8 @@ def test_the_digest_changes_with_every_demand():
         {"ct": CTPolicy(minimum_current=2)},
         {"ct": CTPolicy(future_tolerance=timedelta())},
         {"ct": CTPolicy(maximum_listed=5)},
+        {"ct": CTPolicy(when_stale=WhenStale.REFUSE)},
+        {"ct": CTPolicy(when_stale=WhenStale.REPORT)},
         {"minimum_tls": "TLSv1.2"},
         {"address_required": False},
         {"mode": Mode.REPORT},

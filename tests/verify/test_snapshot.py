@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stubresolver.ct import CTPolicy
 from stubresolver.errors import BadInput
-from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, Verifier
+from stubresolver.verify import Denied, IssuerPolicy, Mode, PinPolicy, Policy, Revocation, Verifier, WhenStale
 
 HASH = st.binary(min_size=32, max_size=32)
 NAMES = st.dictionaries(HASH, st.text(min_size=1, max_size=8), min_size=1, max_size=4)
@@ -25,7 +25,7 @@ POLICIES = st.builds(
     Policy,
     anchors=st.lists(st.binary(max_size=20), min_size=1, max_size=3).map(tuple),
     issuers=st.none() | st.builds(IssuerPolicy, st.none() | NAMES, st.lists(DENIED, max_size=3).map(tuple)),
-    ct=st.none() | st.builds(CTPolicy, COUNT, COUNT, SPAN, COUNT, COUNT, SPAN, COUNT),
+    ct=st.none() | st.builds(CTPolicy, COUNT, COUNT, SPAN, COUNT, COUNT, SPAN, COUNT, st.sampled_from(WhenStale)),
     minimum_tls=st.sampled_from(["TLSv1.2", "TLSv1.3"]),
     address_required=st.booleans(),
     mode=st.sampled_from(Mode),
@@ -87,6 +87,9 @@ CHANGES = {
     "an old TLS": lambda d: d | {"minimum_tls": "TLSv1.1"},
     "no SCT": lambda d: d | {"ct": d["ct"] | {"minimum_scts": 0}},
     "an endless tolerance": lambda d: d | {"ct": d["ct"] | {"future_tolerance_us": 2**62}},
+    "stale as it was before there was a word": lambda d: d | {"ct": d["ct"] | {"when_stale": "report"}},
+    "an unknown word for stale": lambda d: d | {"ct": d["ct"] | {"when_stale": "open"}},
+    "a kind of proof that nobody knows": lambda d: d | {"ct": d["ct"] | {"proof": "mtc"}},
     "one pin": lambda d: d | {"pins": d["pins"] | {"keys": {"00" * 32: "x"}}},
     "nobody allowed": lambda d: d | {"issuers": d["issuers"] | {"allowed": {}}},
     "hex of any case": lambda d: d | {"issuers": d["issuers"] | {"allowed": {"AB" * 32: "x"}}},
@@ -126,3 +129,22 @@ def test_a_snapshot_holds_everything():
     assert document["issuers"]["denied"][0]["reason"] == "r"
     assert document["issuers"]["denied"][0]["serial"] == "ff"
     assert document["mode"] == "report"
+
+
+# Written by version 0.1.0 before the age of a log list decided anything, and the digest that it had then.
+BEFORE = (
+    b'{"address_required":true,"anchors":["YW4gYW5jaG9y"],"ct":{"future_tolerance_us":300000000,'
+    b'"long_lifetime_us":15552000000000,"maximum_listed":32,"minimum_current":1,"minimum_operators":2,'
+    b'"minimum_scts":2,"minimum_scts_long":3},"issuers":{"allowed":{"' + b"00" * 32 + b'":"A"},'
+    b'"denied":[{"certificate_sha256":null,"issuer_spki_sha256":null,"reason":"why","serial":null,'
+    b'"spki_sha256":"' + b"00" * 31 + b'01"}]},"minimum_tls":"TLSv1.3","mode":"enforce","pins":null,'
+    b'"require_post_quantum":false,"revocation":"if-stapled","version":1}'
+)
+
+
+def test_a_snapshot_of_before_reads_and_means_what_it_meant():
+    """A list's age was noted and nothing more: read so, with the same octets and the same digest."""
+    policy = Policy.from_snapshot(BEFORE)
+    assert policy.ct == CTPolicy(when_stale=WhenStale.REPORT)
+    assert policy.snapshot() == BEFORE
+    assert policy.digest == "d3e23d0057a44021675c1af85f0cc2c224ad49f46a1a8a4aa7631a39987bbd08"

@@ -9,16 +9,29 @@ from hypothesis import strategies as st
 
 from stubresolver.ct import SctStatus
 from stubresolver.errors import PolicyRefused
-from stubresolver.verify import Finding, JudgedSct, LogListFacts, Mode, Outcome, PathCertificate, Rule, Verdict
+from stubresolver.verify import (
+    ClockFloor,
+    Finding,
+    JudgedSct,
+    LogListFacts,
+    Mode,
+    Outcome,
+    PathCertificate,
+    Proof,
+    Remembered,
+    Rule,
+    Verdict,
+    Whose,
+)
 
 FINDINGS = st.lists(st.tuples(st.sampled_from(Rule), st.sampled_from(Outcome)), max_size=12)
 DEMANDED = st.frozensets(st.sampled_from(Rule))
 
 
-def verdict(findings=(), demanded=(), scts=(), path=(), log_list=None, mode=Mode.ENFORCE):
+def verdict(findings=(), demanded=(), scts=(), path=(), log_list=None, mode=Mode.ENFORCE, **more):
     made = tuple(Finding(rule, outcome, "subject", f"detail of {rule}") for rule, outcome in findings)
     at = datetime(2026, 11, 2, 12, tzinfo=UTC)
-    return Verdict(at, made, tuple(scts), tuple(path), frozenset(demanded), "digest", log_list, mode)
+    return Verdict(at, made, tuple(scts), tuple(path), frozenset(demanded), "digest", log_list, mode, **more)
 
 
 @given(FINDINGS, DEMANDED)
@@ -117,6 +130,10 @@ def test_the_json_has_the_documented_shape():
         [JudgedSct("id=", "Alder 1", "Alder", "2026-11-01T12:00:00.000Z", SctStatus.VALID)],
         [PathCertificate("CN=x", "aa", "bb", "2026-12-01T00:00:00Z")],
         LogListFacts("1.0", "2026-11-02T00:00:00Z", "cc"),
+        proof=Proof.SCT,
+        remembered=Remembered(
+            ClockFloor(datetime(2026, 11, 2, tzinfo=UTC), Whose.LOG_LIST), datetime(2026, 10, 1, tzinfo=UTC)
+        ),
     )
     assert json.loads(json.dumps(judged.to_jsonable())) == {
         "allowed": True,
@@ -137,16 +154,22 @@ def test_the_json_has_the_documented_shape():
         "path": [{"subject": "CN=x", "sha256": "aa", "spki_sha256": "bb", "not_after": "2026-12-01T00:00:00Z"}],
         "demanded": ["path.valid"],
         "policy": "digest",
+        "proof": "sct",
+        "remembered": {
+            "floor": {"moment": "2026-11-02T00:00:00Z", "whose": "log-list"},
+            "passed": "2026-10-01T00:00:00Z",
+        },
         "log_list": {"version": "1.0", "timestamp": "2026-11-02T00:00:00Z", "digest": "cc"},
     }
-    assert verdict().to_jsonable()["log_list"] is None
+    least = verdict().to_jsonable()
+    assert (least["log_list"], least["proof"], least["remembered"]) == (None, None, {"floor": None, "passed": None})
 
 
 def test_the_codes_of_the_rules_are_stable():
     """Policy files, logs, evidence and documentation use them: a changed code is a broken promise."""
     assert [rule.value for rule in Rule] == [
-        "path.valid", "path.second-lock", "path.address", "path.name", "issuer.allowed", "issuer.denied",
-        "issuer.pins", "revocation.staple", "tls.version", "tls.group",
+        "clock.floor", "path.valid", "path.second-lock", "path.address", "path.name", "issuer.allowed",
+        "issuer.denied", "issuer.pins", "revocation.staple", "tls.version", "tls.group",
         "ct.sct-list", "ct.scts", "ct.operators", "ct.current", "ct.list-age",
     ]  # fmt: skip
     assert [outcome.value for outcome in Outcome] == ["PASS", "FAIL", "NOTE"]

@@ -18,7 +18,7 @@ from stubresolver.ct import CTPolicy, SctStatus
 from stubresolver.lab.authority import octet_string
 from stubresolver.lab.logs import milliseconds, sct_list
 from stubresolver.lab.rogues import GALLERY
-from stubresolver.verify import Outcome, Policy, Presented, Rule, Verifier
+from stubresolver.verify import NOTHING_REMEMBERED, Outcome, Policy, Presented, Proof, Rule, Verifier
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = timedelta(days=1)
@@ -45,11 +45,11 @@ def stamped(world, make):
 
 
 def test_an_honest_upstream_is_allowed(verifier, world, presented, now):
-    """Every demand has passed once, the list's age is noted, and path and SCTs are told."""
+    """Every demand has passed once, and path, SCTs and the kind of proof are told; nothing was remembered."""
     verdict = verifier.judge(presented, now)
     assert verdict.allowed
-    noted = {Rule.CT_LIST_AGE, Rule.TLS_GROUP, Rule.REVOCATION_STAPLE}
-    assert verdict.demanded == set(Rule) - noted - {Rule.ISSUER_PINS}
+    noted = {Rule.TLS_GROUP, Rule.REVOCATION_STAPLE}
+    assert verdict.demanded == set(Rule) - noted - {Rule.ISSUER_PINS, Rule.CLOCK_FLOOR}
     assert {finding.rule: finding.outcome for finding in verdict.findings} == {
         **dict.fromkeys(verdict.demanded, Outcome.PASS),
         **dict.fromkeys(noted, Outcome.NOTE),
@@ -62,6 +62,7 @@ def test_an_honest_upstream_is_allowed(verifier, world, presented, now):
     assert verdict.summary == "2 valid SCTs (Alder, Birch)"
     assert verdict.log_list.digest == world.log_list.digest
     assert verdict.policy == world.policy.digest
+    assert (verdict.proof, verdict.remembered) == (Proof.SCT, NOTHING_REMEMBERED)
 
 
 @pytest.mark.parametrize("rogue", GALLERY, ids=lambda rogue: rogue.code)
@@ -184,15 +185,6 @@ def test_scts_are_still_told_where_the_path_is_refused(verifier, world, presente
     alone = verifier.judge(replace(foreign, chain=foreign.chain[:1]), now)
     assert Rule.CT_SCT_LIST in failed(alone)
     assert "was not presented" in str([finding.detail for finding in alone.failures])
-
-
-@pytest.mark.parametrize(("days", "word"), [(0, "fresh"), (44, "fresh"), (45, "stale"), (400, "stale")])
-def test_the_age_of_the_list_is_noted(verifier, presented, now, days, word):
-    """So far a note: it neither allows nor refuses."""
-    verdict = verifier.judge(presented, now + timedelta(days=days))
-    findings = [finding for finding in verdict.findings if finding.rule is Rule.CT_LIST_AGE]
-    assert [finding.outcome for finding in findings] == [Outcome.NOTE]
-    assert findings[0].detail.startswith(f"{days} days old: {word}")
 
 
 def test_the_same_input_gives_the_same_json_in_any_process(verifier, world, presented, now, tmp_path):
