@@ -17,12 +17,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubresolver.ct import LogList
+from stubresolver.ct import CTPolicy, LogList
 from stubresolver.errors import BadInput
 from stubresolver.exported import FORMAT, Exported, encode_verdict
 from stubresolver.lab.rogues import GALLERY
 from stubresolver.lab.world import NAME, World
-from stubresolver.verify import Policy, Presented, TlsFacts, Verifier
+from stubresolver.verify import (
+    NOTHING_REMEMBERED,
+    ClockFloor,
+    Policy,
+    Presented,
+    Remembered,
+    Rule,
+    TlsFacts,
+    Verifier,
+    WhenStale,
+    Whose,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 11, 2, 12, 0, 0, 123456, tzinfo=UTC)
@@ -48,10 +59,10 @@ def chains():
     return (*shown, (), (b"",), (b"junk" * 50, shown[0][0]))
 
 
-def export(presented, policy=None, listed=None, at=NOW):
+def export(presented, policy=None, listed=None, at=NOW, remembered=NOTHING_REMEMBERED):
     """A judgement as the store exports it."""
     policy = policy or world().policy
-    verdict = Verifier(policy, listed).judge(presented, at)
+    verdict = Verifier(policy, listed).judge(presented, at, remembered)
     octets = None if listed is None else listed.octets
     return Exported(UPSTREAM, presented, encode_verdict(verdict), verdict.at, policy.snapshot(), octets)
 
@@ -79,15 +90,21 @@ presented_values = st.builds(
     ),
     staple=st.none() | st.binary(max_size=50),
 )
+moments = st.integers(-500, 500).map(lambda days: NOW + timedelta(days=days, microseconds=days))
+remembered_values = st.builds(
+    Remembered, floor=st.none() | st.builds(ClockFloor, moments, st.sampled_from(Whose)), passed=st.none() | moments
+)
 exports = st.builds(
-    lambda presented, ct, tls, days, microseconds: export(
+    lambda presented, remembered, when_stale, tls, days, microseconds: export(
         presented,
-        replace(world().policy, minimum_tls=tls, ct=world().policy.ct if ct else None),
-        log_list() if ct else None,
+        replace(world().policy, minimum_tls=tls, ct=when_stale and CTPolicy(when_stale=when_stale)),
+        log_list() if when_stale else None,
         NOW + timedelta(days=days, microseconds=microseconds),
+        remembered,
     ),
     presented_values,
-    st.booleans(),
+    remembered_values,
+    st.none() | st.sampled_from(WhenStale),
     st.sampled_from(["TLSv1.2", "TLSv1.3"]),
     st.integers(-400, 400),
     st.integers(0, 10**6),
@@ -102,6 +119,7 @@ def test_what_is_written_is_read_and_judged_alike(exported):
     assert again == exported
     assert again.write() == exported.write()
     assert encode_verdict(again.judge()) == exported.verdict
+    assert again.remembered == exported.remembered
     assert again.reproduces
 
 
@@ -261,6 +279,9 @@ def test_a_time_that_is_not_written_in_utc_is_bad_input(at):
         ("verdict", lambda value: {**value, "at": "2026-11-02T12:00:00.123456"}, "its verdict is of"),
         ("verdict", lambda value: {**value, "at": "noon"}, "holds no verdict"),
         ("verdict", lambda value: {"allowed": value["allowed"]}, "holds no verdict"),
+        ("verdict", lambda value: {**value, "remembered": None}, "holds no verdict"),
+        ("verdict", lambda value: {**value, "remembered": {"floor": {"moment": "2026-11-02T12:00:00Z"}}}, "no verdict"),
+        ("verdict", lambda value: {**value, "remembered": {"passed": "2026-11-02T12:00:00"}}, "names no time zone"),
         ("presented", lambda value: {**value, "address": "nowhere"}, "not an exported judgement"),
         ("presented", lambda value: {**value, "chain": ["no PEM"]}, "each certificate of the chain in PEM"),
         ("presented", lambda value: {**value, "chain": [value["chain"][0] + "more"]}, "in PEM"),
@@ -308,3 +329,49 @@ def test_what_cannot_be_judged_again_is_bad_input():
         replace(honest(), policy=Policy((b"junk",)).snapshot()[:-1]).judge()
     with pytest.raises(BadInput, match="cannot be judged again"):
         replace(honest(), policy=Policy((b"junk",)).snapshot()).judge()
+
+
+STALE = NOW + timedelta(days=80)  # the world's certificates live on
+
+
+def test_what_was_remembered_is_judged_with_again():
+    """A known leaf under a stale list: allowed by what is in the file, refused without it."""
+    exported = export(honest().presented, listed=log_list(), at=STALE, remembered=Remembered(passed=NOW))
+    again = Exported.read(exported.write())
+    assert again.judge().allowed
+    assert json.loads(exported.write())["verdict"]["remembered"] == {
+        "floor": None,
+        "passed": "2026-11-02T12:00:00.123456Z",
+    }
+    forgotten = exported.verdict.replace(b'"passed":"2026-11-02T12:00:00.123456Z"', b'"passed":null')
+    assert not Exported.read(replace(exported, verdict=forgotten).write()).reproduces
+
+
+def test_a_wrong_clock_is_repeated_as_one():
+    """The floor of then goes in again; at another time it is held against that one."""
+    floor = Remembered(ClockFloor(STALE, Whose.EVIDENCE))
+    exported = Exported.read(export(honest().presented, listed=log_list(), remembered=floor).write())
+    assert [finding.rule for finding in exported.judge().findings] == [Rule.CLOCK_FLOOR]
+    assert exported.reproduces
+    assert Rule.PATH_VALID in {finding.rule for finding in exported.judge(now=STALE).findings}
+
+
+# Exported by version 0.1.0 before verdicts named their proof, and the age of a list decided anything.
+BEFORE = (ROOT / "tests/exported_before_proof.json").read_bytes()
+
+
+def test_an_export_of_before_reads_and_reproduces():
+    """In the form that it has: it named no proof and remembered nothing."""
+    exported = Exported.read(BEFORE)
+    assert exported.write() == BEFORE
+    assert exported.remembered == NOTHING_REMEMBERED
+    assert exported.judge().allowed
+    assert exported.reproduces
+
+
+def test_a_form_of_before_is_no_way_to_leave_one_thing_out():
+    """A verdict has both of the later parts, or neither."""
+    kept = json.loads(honest().verdict)
+    for name in ("proof", "remembered"):
+        less = msgspec.json.encode({key: value for key, value in kept.items() if key != name}, order="sorted")
+        assert not replace(honest(), verdict=less).reproduces

@@ -10,8 +10,9 @@ said if the certificate had been shown under that list. So every certificate mee
 
 The demands are those of the shipped policy, with the certificates' own roots added to its anchors, and the address
 demanded where the certificate has one: a certificate without one could never be an upstream's. The age of a list
-refuses nothing: asked is what this list says of the certificate, not whether it was too old by then. Each verdict is judged
-anew, nothing is carried over from one list to the next. DATA is a folder with certs/index.json and loglists/*.tar.xz.
+refuses nothing: asked is what this list says of the certificate, not whether it was too old by then. Each verdict is
+judged anew, nothing is carried over from one list to the next. DATA is a folder with certs/index.json and
+loglists/*.tar.xz.
 """
 
 import argparse
