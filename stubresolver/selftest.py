@@ -1,4 +1,4 @@
-"""The self-test at start: a known-good judgement must be allowed, each known-bad one refused, by its own rules.
+"""The self-test at start: each known-good judgement must be allowed, each known-bad one refused, by its own rules.
 
 The files ship inside the package, made by tools/make_selftest.py from a lab world at a fixed time; each carries its own
 time, policy and log list, so that neither the clock nor the administrator's policy has a part in it. What is tested is
@@ -25,6 +25,7 @@ class Case:
 
 CASES = (
     Case("selftest_good.json", "a good certificate", frozenset()),
+    Case("selftest_known.json", "a known certificate under a log list that is stale", frozenset()),
     Case(
         "selftest_no_scts.json",
         "a certificate without SCTs",
@@ -32,6 +33,8 @@ CASES = (
     ),
     Case("selftest_issuer.json", "a certificate of an issuer that is not allowed", frozenset({Rule.ISSUER_ALLOWED})),
     Case("selftest_address.json", "a certificate for another address", frozenset({Rule.PATH_ADDRESS})),
+    Case("selftest_stale.json", "an unknown certificate under a log list that is stale", frozenset({Rule.CT_LIST_AGE})),
+    Case("selftest_clock.json", "a certificate at a time that has passed already", frozenset({Rule.CLOCK_FLOOR})),
 )
 
 

@@ -14,7 +14,8 @@ from stubresolver.selftest import CASES, run_selftest
 from stubresolver.verify import Rule, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
-GOOD, NO_SCTS, ISSUER, ADDRESS = (case.file for case in CASES)
+GOOD, KNOWN, NO_SCTS, ISSUER, ADDRESS, STALE, CLOCK = (case.file for case in CASES)
+BAD = [case.file for case in CASES if case.failing]
 
 
 @pytest.fixture
@@ -27,17 +28,26 @@ def folder(tmp_path):
 
 
 def test_this_installation_judges_as_it_must():
-    """The shipped files, by today's code: one allowed, the others refused."""
+    """The shipped files, by today's code: some allowed, the others refused."""
     run_selftest()
 
 
 def test_the_shipped_files_cover_what_the_program_is_for():
-    """One good; one refused for want of SCTs, one for its issuer, one for its address."""
-    assert CASES[0].failing == frozenset()
-    assert {Rule.CT_SCTS, Rule.ISSUER_ALLOWED, Rule.PATH_ADDRESS} <= frozenset().union(*(c.failing for c in CASES))
+    """Two good; one refused for want of SCTs, one for its issuer, its address, a stale list, a clock that is behind."""
+    assert [case.file for case in CASES if not case.failing] == [GOOD, KNOWN]
+    rules = {Rule.CT_SCTS, Rule.ISSUER_ALLOWED, Rule.PATH_ADDRESS, Rule.CT_LIST_AGE, Rule.CLOCK_FLOOR}
+    assert rules <= frozenset().union(*(case.failing for case in CASES))
 
 
-@pytest.mark.parametrize("bad", [NO_SCTS, ISSUER, ADDRESS])
+def test_the_known_and_the_unknown_differ_in_nothing_else():
+    """The same list and time: whether the leaf has passed before decides alone."""
+    data = resources.files("stubresolver") / "data"
+    known, unknown = (Exported.read((data / name).read_bytes()).judge() for name in (KNOWN, STALE))
+    assert (known.at, known.log_list, known.policy) == (unknown.at, unknown.log_list, unknown.policy)
+    assert (known.allowed, unknown.allowed) == (True, False)
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_a_bad_one_that_passes_fails_the_test(folder, bad):
     """What is allowed in the place of a bad one is told as allowed."""
     shutil.copy(folder / GOOD, folder / bad)
@@ -45,11 +55,15 @@ def test_a_bad_one_that_passes_fails_the_test(folder, bad):
         run_selftest(folder)
 
 
-@pytest.mark.parametrize("bad", [NO_SCTS, ISSUER, ADDRESS])
+@pytest.mark.parametrize("bad", BAD)
 def test_a_good_one_that_is_refused_fails_the_test(folder, bad):
     """A program that refuses everything would pass every other test."""
     shutil.copy(folder / bad, folder / GOOD)
     with pytest.raises(SelfTestFailed, match="a good certificate was refused"):
+        run_selftest(folder)
+    shutil.copy(folder / KNOWN, folder / GOOD)
+    shutil.copy(folder / bad, folder / KNOWN)
+    with pytest.raises(SelfTestFailed, match="a known certificate under a log list that is stale was refused"):
         run_selftest(folder)
 
 

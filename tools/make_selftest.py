@@ -10,7 +10,7 @@ them anew when the form of an exported judgement or of a policy's snapshot chang
 import argparse
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from stubresolver.errors import SelfTestFailed
 from stubresolver.exported import Exported, encode_verdict
 from stubresolver.lab.world import NAME, World
 from stubresolver.selftest import run_selftest
-from stubresolver.verify import Presented, TlsFacts, Verifier
+from stubresolver.verify import NOTHING_REMEMBERED, ClockFloor, Presented, Remembered, TlsFacts, Verifier, Whose
 
 AT = datetime(2026, 11, 2, 12, tzinfo=UTC)
+STALE = AT + timedelta(days=80)  # for the list; the certificates live for 89
 UPSTREAM = "tls://127.0.0.1#dns.lab"
 TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519MLKEM768", "dot", openssl_error=None)
 DATA = Path(__file__).resolve().parent.parent / "stubresolver" / "data"
@@ -52,19 +53,27 @@ def make() -> dict[str, Exported]:
     """Each case of the self-test, judged in one world."""
     world = World(AT)
     good = Presented(ip_address("127.0.0.1"), NAME, world.issue().chain, TLS)
+    floor = ClockFloor(AT, Whose.LOG_LIST)
+    then = (AT, NOTHING_REMEMBERED)
     shown = {
-        "selftest_good.json": good,
-        "selftest_no_scts.json": replace(good, chain=world.issue(()).chain),
-        "selftest_issuer.json": replace(good, chain=world.issue(authority=world.finish).chain),
-        "selftest_address.json": replace(good, address=ip_address("192.0.2.1")),
+        "selftest_good.json": (good, *then),
+        "selftest_known.json": (good, STALE, Remembered(floor, passed=AT)),
+        "selftest_no_scts.json": (replace(good, chain=world.issue(()).chain), *then),
+        "selftest_issuer.json": (
+            replace(good, chain=world.issue(authority=world.finish).chain),
+            AT,
+            NOTHING_REMEMBERED,
+        ),
+        "selftest_address.json": (replace(good, address=ip_address("192.0.2.1")), *then),
+        "selftest_stale.json": (good, STALE, Remembered(floor)),
+        "selftest_clock.json": (good, AT - timedelta(days=2), Remembered(floor)),
     }
     log_list = LogList.parse(world.log_list_json)
     verifier = Verifier(world.policy, log_list)
     exported = {}
-    for name, presented in shown.items():
-        verdict = verifier.judge(presented, AT)
-        octets = encode_verdict(verdict)
-        exported[name] = Exported(UPSTREAM, presented, octets, AT, world.policy.snapshot(), log_list.octets)
+    for name, (presented, at, remembered) in shown.items():
+        octets = encode_verdict(verifier.judge(presented, at, remembered))
+        exported[name] = Exported(UPSTREAM, presented, octets, at, world.policy.snapshot(), log_list.octets)
     return exported
 
 
