@@ -1,6 +1,8 @@
 """`stubresolver run`: what it refuses to start with, and what it tells the service manager."""
 
 import socket
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import trio
@@ -11,6 +13,7 @@ from stubresolver.cli.status import read_status
 from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
 from stubresolver.evidence import EvidenceStore
+from stubresolver.lab.logs import log_list_json
 from stubresolver.serve import Bound
 from stubresolver.trust import load_trust
 
@@ -102,3 +105,68 @@ async def test_reload_that_cannot_be_read_changes_nothing(make, files, caplog):
     await service._reload()
     assert service._trust is before
     assert "reload refused, the policy and log list from before stay in force: " in caplog.text
+
+
+def dated(world, files, days):
+    files.log_list.write_bytes(log_list_json(list(world.logs), now=world.now - timedelta(days=days)))
+
+
+@pytest.mark.parametrize(("days", "state"), [(1, "fresh"), (50, "ageing"), (80, "stale")])
+def test_status_tells_the_age_of_the_list(make, world, files, tmp_path, monkeypatch, caplog, days, state):
+    """To machines in numbers, to people in the log, the status line and the outcome; a fresh one is worth no word."""
+    dated(world, files, days)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        make()._started()
+        told = manager.recv(4096).decode()
+    status = read_status(tmp_path / "status.json")
+    assert (status.log_list_age_days, status.log_list_state) == (days, state)
+    assert status.log_list_timestamp == f"{world.now - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
+    for text in (told, status.outcome):
+        assert (f"; LOG LIST {days} days old ({state})" in text) == (state != "fresh")
+    assert (f"is {days} days old; " in caplog.text) == (state != "fresh")
+
+
+async def test_age_is_told_again_after_a_reload_and_every_day(make, world, files, tmp_path, caplog):
+    """Whoever looks at the log or the status file weeks after the start reads it as it is by then."""
+    service = make()
+    service._started()
+    assert "days old" not in caplog.text
+    dated(world, files, 50)
+    await service._reload()
+    assert caplog.text.count("is 50 days old; ") == 1
+    before = read_status(tmp_path / "status.json")
+    assert (before.reloads, before.log_list_state) == (1, "ageing")
+    listed = service._trust.log_list
+    service._trust = replace(service._trust, log_list=replace(listed, timestamp=listed.timestamp - timedelta(days=20)))
+    await service._remind()
+    after = read_status(tmp_path / "status.json")
+    assert (after.reloads, after.log_list_age_days, after.log_list_state) == (1, 70, "stale")
+    assert after.outcome.split(";")[0] == before.outcome.split(";")[0]
+    assert caplog.text.count("is 70 days old; it is stale") == 1
+
+
+def test_wrong_clock_is_told_at_the_start(make, world, files, tmp_path, caplog):
+    """In the log as an error, and in the status: it is the clock, and nothing will be allowed until it is set."""
+    dated(world, files, -3)
+    make()._started()
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert told.getMessage().startswith("clock.floor: the clock says ")
+    assert "; clock.floor: the clock says" in read_status(tmp_path / "status.json").outcome
+
+
+async def test_service_reminds_while_it_runs(make, monkeypatch, autojump_clock):
+    """Three days of serving, three reminders, and none after its end."""
+    service, reminded = make(), []
+
+    async def remind():
+        reminded.append(trio.current_time())
+
+    async def serve(*_):
+        await trio.sleep(3 * 86400 + 1)
+
+    monkeypatch.setattr(service, "_remind", remind)
+    monkeypatch.setattr(service._app, "serve", serve)
+    await service.run()
+    assert len(reminded) == 3
