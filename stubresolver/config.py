@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 import certifi
 import msgspec
 
+from stubresolver.audit.options import AuditOptions
 from stubresolver.cache import CacheOptions
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, ConfigError
@@ -91,6 +92,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trust: TrustOptions = TrustOptions()
     evidence: EvidenceOptions = EvidenceOptions()
     logs: LogsOptions = LogsOptions()
+    audit: AuditOptions = AuditOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,13 @@ class Settings:
     log_sources: tuple[str, ...] = ()  # https URLs, "shipped", and paths
     log_keys: tuple[Path, ...] = ()
     quorum: int = LogsOptions().quorum
+    audit: AuditOptions = field(default_factory=AuditOptions)
+    audit_anchors: Path | None = None
+
+    @property
+    def log_list_target(self) -> Path:
+        """The file that an update of the log list writes."""
+        return self.log_list_file or LOG_LIST_FILE
 
     def with_trust(self, policy_file: Path | None, log_list_file: Path | None) -> "Settings":
         """These settings with a policy instead of all that they name, and with a log list, where these are given."""
@@ -171,6 +180,8 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         ),
         log_keys=tuple(folder / text for text in document.logs.keys),
         quorum=document.logs.quorum,
+        audit=document.audit,
+        audit_anchors=folder / document.audit.anchors if document.audit.anchors else None,
     )
 
 

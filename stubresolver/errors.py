@@ -47,6 +47,10 @@ class FetchFailed(StubResolverError):
         self.body = body
 
 
+class Unreached(FetchFailed):
+    """Nobody answered at all: no address, no connection, or only silence."""
+
+
 class CannotListen(StubResolverError):
     """An address that cannot be bound: the text says who holds it or what privilege lacks, and the ways out."""
 

@@ -1,4 +1,4 @@
-"""Files that a command writes: whole or not at all, and on the disk when it says so."""
+"""Files that a command writes: whole or not at all, and on the disk when it says so. And what it reads, bounded."""
 
 import contextlib
 import os
@@ -52,6 +52,24 @@ def read_if_there(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """A regular file of at most `limit` octets; raises `BadInput`. A FIFO is not waited for, a device not read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BadInput(f"{path}: not a regular file")
+            with open(descriptor, "rb", closefd=False) as file:
+                octets = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise BadInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(octets) > limit:
+        raise BadInput(f"{path}: too large: expected at most {limit} octets")
+    return octets
 
 
 def _put(target: Path, octets: bytes, like: os.stat_result | None) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import certifi
 import trio
 
-from stubresolver.errors import FetchFailed
+from stubresolver.errors import FetchFailed, Unreached
 
 Resolve = Callable[[str], Awaitable[Sequence[IPv4Address | IPv6Address]]]
 Progress = Callable[[int, int | None], None]  # octets so far, and of how many where the server says so
@@ -64,7 +64,8 @@ class Web:
                     raise await _refusal(url, response)
                 await body.read(response)
                 return body.whole()
-        raise FetchFailed(f"{url}: not complete after {seconds:g} s: {body.got} octets came")
+        problem = f"{url}: not complete after {seconds:g} s: {body.got} octets came"
+        raise FetchFailed(problem) if body.got else Unreached(problem)
 
 
 def check_url(url: str) -> None:

@@ -16,7 +16,7 @@ import httpcore
 import httpx
 import trio
 
-from stubresolver.errors import FetchFailed, StubResolverError
+from stubresolver.errors import FetchFailed, StubResolverError, Unreached
 from stubresolver.web.fetch import Resolve, Response
 
 # Seconds for one address's TCP handshake, where another is left: one lost SYN is sent again after 1 s (RFC 6298 s2).
@@ -138,7 +138,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
                 problems.append(f"{address}: no answer in {_CONNECT:g} s")
             except OSError as error:
                 problems.append(f"{address}: {_cause(error)}")
-        raise FetchFailed(f"{self.url}: cannot be connected to: {'; '.join(problems)}")
+        raise Unreached(f"{self.url}: cannot be connected to: {'; '.join(problems)}")
 
     async def _addresses(self, host: str) -> list[IPv4Address | IPv6Address]:
         """What a URL's host stands for: itself, where it is an address."""
@@ -149,9 +149,9 @@ class _Backend(httpcore.AsyncNetworkBackend):
         try:
             found = list(dict.fromkeys(await self._resolve(host)))
         except StubResolverError as error:
-            raise FetchFailed(f"{self.url}: {host} cannot be resolved: {error}") from None
+            raise Unreached(f"{self.url}: {host} cannot be resolved: {error}") from None
         if not found:
-            raise FetchFailed(f"{self.url}: {host} has no address")
+            raise Unreached(f"{self.url}: {host} has no address")
         return found
 
 
