@@ -162,7 +162,7 @@ def test_bad_input_is_status_2(run, kept, tmp_path):
         (("list", "--since", "999999w"), "older than the calendar"),
         (("list", "--upstream", "1.1.1.1"), "is not spoken"),
         (("list", "--limit", "0"), "Invalid value for '--limit'"),
-        (("prune",), "nothing to go by"),
+        (("prune",), "nothing to go by: --before TIME, --keep SIZE or --future"),
         (("prune", "--keep", "much"), "--keep 'much' is not a size"),
         (("events", "--since", ""), "--since '' is not a time"),
     ):

@@ -180,3 +180,10 @@ def test_bad_input_is_status_2(run, kept, tmp_path):
         outcome = run("explain", source)
         assert (outcome.status, outcome.out) == (2, ""), source
         assert words in outcome.err
+
+
+def test_export_of_before_is_reproduced_without_differences(run):
+    """A verdict that was kept before it named its proof is repeated in its own form, and nothing is made of that."""
+    facts = json.loads(run("explain", Path(__file__).parents[1] / "exported_before_proof.json", "--json").out)
+    assert (facts["reproduced"], facts["differences"]) == (True, [])
+    assert "proof" not in facts["kept"]
