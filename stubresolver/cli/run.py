@@ -14,6 +14,7 @@ import trio
 
 from stubresolver import systemd
 from stubresolver.app import App, build_all_demands
+from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
@@ -117,12 +118,16 @@ class _Service:
         self._app = App(settings, build_all_demands(trust, evidence))
         self._outcome, self._reloaded = "", True  # of the start or of the last reload
         self._clock = self._doubt_clock()
+        self._alarms = 0  # of audits, kept until a person dismisses them
+        self._standing = trio.Event()  # queries are taken
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
             nursery.start_soon(daily, self._remind)
+            if self._settings.audit.background:
+                nursery.start_soon(self._audit)
             if interval := systemd.watchdog_interval():
                 nursery.start_soon(systemd.watchdog, interval, _alive)
             await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
@@ -133,9 +138,25 @@ class _Service:
     def _started(self) -> None:
         log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
         self._tell_trust()
+        self._alarms = tell_kept(self._evidence.audits())
         self._outcome = f"started: {self._trust}"
         self._tell_status()
         systemd.ready(self._state)
+        self._standing.set()
+
+    async def _audit(self) -> None:
+        """Ask the logs about the upstreams' certificates, beside the queries."""
+        # here, for the memory of a service that does not
+        from stubresolver.cli.auditing import audit_in_background  # noqa: PLC0415
+
+        await self._standing.wait()
+        anchors = self._settings.audit_anchors
+        await audit_in_background(self._app, self._evidence, lambda: self._trust.log_list, anchors, self._alarmed)
+
+    def _alarmed(self, alarms: int) -> None:
+        self._alarms = alarms
+        self._tell_status()
+        systemd.notify(f"STATUS={self._state}")
 
     async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -178,6 +199,7 @@ class _Service:
         """Once a day: say again what the time has made worse, and how old the log list is."""
         self._clock = await trio.to_thread.run_sync(self._doubt_clock)
         self._warn(self._trust.list_warnings(utc_now()))
+        self._alarms = await trio.to_thread.run_sync(tell_kept, self._evidence.audits())
         self._tell_status()
         systemd.notify(f"STATUS={self._state}")
 
@@ -199,6 +221,7 @@ class _Service:
                 f"; REPORT MODE for {reporting}" if reporting else "",
                 "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
                 f"; {self._clock}" if self._clock else "",
+                f"; {self._alarms} AUDIT ALARMS kept" if self._alarms else "",
             )
         )
 
@@ -232,6 +255,7 @@ class _Service:
             log_list_timestamp=iso(self._trust.log_list.timestamp),
             log_list_age_days=days,
             log_list_state=state.value,
+            audit_alarms=self._alarms,
         )
         try:
             write_status(self._status_file, status)

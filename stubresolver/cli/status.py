@@ -43,6 +43,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_list_timestamp: str = ""  # ISO 8601 UTC
     log_list_age_days: int = 0
     log_list_state: str = ""  # "fresh", "ageing" or "stale"
+    audit_alarms: int = 0  # that are kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,194 @@
+"""The service's own audits: once for each new leaf, when its logs' promise is due; a note is asked about again.
+
+It looks into the evidence for certificates that were allowed, so it hears of one only after the decision and stands in
+no query's way; it refuses nothing, whatever it finds. An alarm is logged as an error when it is found, and at every
+start while it is kept. What remains a note is asked about hourly for a day and daily afterwards; after a week of only
+notes that, too, is said: whoever can keep us from a proof must not be able to do so in silence.
+
+No name that a client asked for comes here; a log is asked about the upstream's certificate, which everyone sees.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import msgspec
+import trio
+
+from stubresolver.audit.entry import Entry, read_entries
+from stubresolver.audit.heads import due
+from stubresolver.audit.keeping import InThread, audit_and_keep
+from stubresolver.audit.report import Get, Outcome, Report
+from stubresolver.ct import LogList
+from stubresolver.errors import EvidenceError
+from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence.audits import Audited, Audits, Candidate
+
+# How long a certificate is looked for after it was last allowed: the longest life of one (CA/Browser Forum SC-081v3,
+# from 2026-03-15), so that one that was shown once and hidden again is still asked about.
+WINDOW = timedelta(days=200)
+# RFC 6962 s3: the log incorporates the certificate "within a fixed amount of time", the maximum merge delay; an hour
+# more lets the tree head that has it reach every front end (Chrome's ct_policy.md wants it from each of them).
+SLACK = timedelta(hours=1)
+SOON, LATER = timedelta(hours=1), timedelta(days=1)  # between two visits for a note, on its first day and after it
+PATIENCE = timedelta(days=7)  # of nothing but notes until that is a warning
+LOOK = 600.0  # seconds between two looks into the evidence, which take milliseconds
+
+_TOLD = 10  # alarms, a line for each: more of them say nothing new
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+log = logging.getLogger("stubresolver")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One log's word for one certificate: when it could be had at the earliest, and when it is to be asked for."""
+
+    entry: Entry
+    promised: datetime
+    next: datetime
+
+
+class Auditor:
+    """Audits what the evidence store keeps, until it is cancelled."""
+
+    def __init__(
+        self,
+        store: EvidenceStore,
+        log_list: Callable[[], LogList],
+        get: Get,
+        clock: Callable[[], datetime],
+        *,
+        in_thread: InThread,
+        alarmed: Callable[[int], None],
+    ) -> None:
+        """`log_list` gives the one in force; `in_thread` keeps the file's use off the event loop.
+
+        `alarmed` is told how many alarms are kept, whenever there may be one more.
+        """
+        self._store = store
+        self._audits = store.audits()
+        self._log_list = log_list
+        self._get = get
+        self._clock = clock
+        self._in_thread = in_thread
+        self._alarmed = alarmed
+        self._next: dict[
+            tuple[str, str], datetime
+        ] = {}  # leaf, list's digest -> not before then; the file knows better
+
+    async def run(self) -> NoReturn:
+        """Look, wait, look again."""
+        while True:
+            try:
+                await self.look()
+            except EvidenceError as error:
+                log.error("the background audit cannot use the evidence: %s", error)  # noqa: TRY400 - no defect
+            await trio.sleep(LOOK)
+
+    async def look(self) -> None:
+        """Audit whatever is due now; raises `EvidenceError` where the certificates cannot be listed."""
+        since = self._clock() - WINDOW
+        candidates = await self._in_thread(functools.partial(self._audits.candidates, since))
+        log_list = self._log_list()
+        places = {(candidate.leaf, log_list.digest) for candidate in candidates}
+        self._next = {place: moment for place, moment in self._next.items() if place in places}
+        for candidate in candidates:
+            place = (candidate.leaf, log_list.digest)
+            if self._next.get(place, self._clock()) > self._clock():
+                continue
+            try:
+                self._next[place] = await self._visit(candidate, log_list)
+            except EvidenceError as error:
+                self._next[place] = self._clock() + LATER
+                log.error("%s: its certificate could not be audited: %s", candidate.upstream, error)  # noqa: TRY400
+
+    async def _visit(self, candidate: Candidate, log_list: LogList) -> datetime:
+        """Ask the logs that are due about one certificate; when to come again."""
+        plans = await self._in_thread(functools.partial(self._plans, candidate, log_list))
+        now = self._clock()
+        asked = [plan for plan in plans if plan.next <= now]
+        entries = [plan.entry for plan in asked]
+        reports = await audit_and_keep(self._audits, entries, self._get, now, self._in_thread) if entries else []
+        for plan, report in zip(asked, reports, strict=True):
+            tell(report, candidate.upstream, plan.promised)
+        if any(report.outcome is Outcome.ALARM for report in reports):
+            self._alarmed(len(await self._in_thread(self._audits.alarms)))
+        plans = await self._in_thread(functools.partial(self._plans, candidate, log_list))
+        return min((plan.next for plan in plans), default=_NEVER)
+
+    def _plans(self, candidate: Candidate, log_list: LogList) -> list[_Plan]:
+        """What is to be asked of each log about one certificate; raises `EvidenceError`."""
+        exported = self._store.export(candidate.record)
+        try:
+            path = msgspec.json.decode(exported.verdict, type=_Verdict).path
+            issuer = bytes.fromhex(path[min(1, len(path) - 1)].spki_sha256)
+        except (msgspec.MsgspecError, ValueError, IndexError) as error:
+            raise EvidenceError(f"record {candidate.record} has no verified path: {error}") from None
+        outcomes = {outcome.log: outcome for outcome in self._audits.outcomes(candidate.leaf)}
+        first = datetime.fromisoformat(candidate.first_seen)
+        plans = []
+        for entry in read_entries(exported.presented.chain[0], issuer, log_list).entries:
+            promise = due(entry)
+            if promise is not None:
+                promised = max(promise + SLACK, first)
+                plans.append(_Plan(entry, promised, _next(promised, outcomes.get(entry.log.log_id.hex()))))
+        return plans
+
+
+def tell_kept(audits: Audits) -> int:
+    """Log the alarms that are kept, as errors; how many there are."""
+    try:
+        alarms = audits.alarms()
+    except EvidenceError as error:
+        log.error("the alarms of the audits cannot be read: %s", error)  # noqa: TRY400 - no defect
+        return 0
+    for alarm in alarms[:_TOLD]:
+        log.error(
+            "AUDIT ALARM %d is kept since %s (%s, seen %d times): %s; `stubresolver audit --alarms` shows it",
+            alarm.number,
+            alarm.first_seen[:10],
+            alarm.kind,
+            alarm.count,
+            alarm.detail,
+        )
+    if len(alarms) > _TOLD:
+        log.error("AUDIT ALARMS: %d more are kept", len(alarms) - _TOLD)
+    return len(alarms)
+
+
+def tell(report: Report, upstream: str, promised: datetime) -> None:
+    """Log what came of one SCT: an alarm as an error, a note that stays one as a warning."""
+    text = f"{upstream}: {report.log.description}: {report.detail}"
+    if report.outcome is Outcome.ALARM:
+        log.error("AUDIT ALARM (%s): %s", report.kind.value, text)
+    elif report.outcome is Outcome.PROVED:
+        log.info("audit: %s", text)
+    elif report.at - promised >= PATIENCE:
+        log.warning("audit: no proof for %d days: %s", (report.at - promised).days, text)
+    else:
+        log.info("audit: no proof yet (%s): %s", report.kind.value, text)
+
+
+def _next(promised: datetime, last: Audited | None) -> datetime:
+    """When a log is to be asked, after what came of it last."""
+    if last is None:
+        return promised
+    if last.outcome == Outcome.PROVED.value:
+        return _NEVER
+    at = datetime.fromisoformat(last.at)
+    soon = last.outcome == Outcome.NOTE.value and at < promised + LATER
+    return max(promised, at + (SOON if soon else LATER))
+
+
+class _Certificate(msgspec.Struct):
+    spki_sha256: str
+
+
+class _Verdict(msgspec.Struct):
+    """What of a kept verdict is needed: the verified path."""
+
+    path: list[_Certificate]
