@@ -408,6 +408,23 @@ async def test_the_next_address_is_tried(context, anchors) -> None:
             await web(anchors, dead, dead + 1).get(url, limit=LIMIT, seconds=5)
 
 
+class NobodyResolves(trio.abc.HostnameResolver):
+    """The system's way to addresses, closed; trio asks it for names alone."""
+
+    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002 - trio's
+        raise AssertionError(f"the system was asked for {host}")
+
+    async def getnameinfo(self, sockaddr, flags):
+        raise AssertionError(f"the system was asked for {sockaddr}")
+
+
+async def test_the_system_resolves_nothing(context, anchors) -> None:
+    """A name goes to whom was handed in, and to nobody else."""
+    trio.socket.set_custom_hostname_resolver(NobodyResolves())
+    async with serving(context(), says(answer(b"resolved by us"))) as port:
+        assert await fetch(anchors, port) == b"resolved by us"
+
+
 async def test_the_environment_has_no_say(context, anchors, monkeypatch) -> None:
     """Neither a proxy nor a certificate store of the environment is looked at."""
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):

@@ -218,7 +218,7 @@ def test_it_is_said_which_upstream_a_new_list_would_refuse(run, world, files, ke
     logs = [replace(log, state="rejected", since=later) if log is world.birch1 else log for log in world.logs]
     source = tmp_path / "source.json"
     source.write_bytes(log_list_json(logs, now=later))
-    arguments = ("logs", "update", "--from", source, "--config", files.config, "--force")
+    arguments = ("logs", "update", "--from", source, "--config", files.config)
     found = run(*arguments)
     assert found.status == 0
     assert "tls://127.0.0.1#dns.lab: would be REFUSED by the new list: ct." in found.out

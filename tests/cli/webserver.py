@@ -13,6 +13,7 @@ from stubresolver.lab.authority import Credential
 ENDLESS = "endless"  # instead of a page: a body that never ends
 TRICKLE = "trickle"  # an octet now and then
 SILENT = "silent"  # nothing at all
+LARGE = "large"  # 200 MB, announced
 Page = bytes | str
 
 
@@ -57,6 +58,9 @@ async def _answer(stream: trio.SSLStream[trio.SocketStream], pages: Mapping[str,
         head += await stream.receive_some(65536)
     page = pages.get(head.split()[1].decode())
     if page == SILENT:
+        await trio.sleep_forever()
+    if page == LARGE:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n{")
         await trio.sleep_forever()
     if page in {ENDLESS, TRICKLE}:
         await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n{")
