@@ -72,7 +72,7 @@ def conclusion(audits: Sequence[Audit]) -> str:
     """How many SCTs came to what, in one line."""
     outcomes = [report.outcome for audit in audits for report in audit.reports]
     proved, notes, alarms = map(outcomes.count, (Outcome.PROVED, Outcome.NOTE, Outcome.ALARM))
-    return f"{len(outcomes)} SCTs: {proved} proved, {notes} notes, {alarms} alarms"
+    return f"{len(outcomes)} SCTs; proved: {proved}, notes: {notes}, alarms: {alarms}"
 
 
 def _table(audit: Audit) -> object:

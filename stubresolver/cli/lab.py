@@ -22,6 +22,7 @@ from rich.text import Text
 
 from stubresolver.app import App, build_demands
 from stubresolver.cli.common import json_option, utc_now
+from stubresolver.cli.lab_audits import show_audits
 from stubresolver.config import Settings
 from stubresolver.errors import PolicyRefused, UpstreamError
 from stubresolver.evidence import EvidenceStore
@@ -57,12 +58,13 @@ class _Shown:
 @click.option("--once", is_flag=True, help="End after the gallery instead of serving on.")
 @json_option
 def command(*, listen: str, once: bool, as_json: bool) -> int:
-    """See it work, offline: honest upstreams answer, a gallery of rogues is refused.
+    """See it work, offline: honest upstreams answer, a gallery of rogues is refused, lying logs are found out.
 
     Starts a CA, four CT logs, DoT and DoH servers and the resolver itself on loopback, asks over both transports,
-    then dials one rogue after the other and shows which rule refused it. Then it serves the lab's zone until Ctrl-C.
+    then dials one rogue after the other and shows which rule refused it. Then logs are audited over https, honest ones
+    and such that cheat. Then it serves the lab's zone until Ctrl-C.
 
-    Exit status: 0 if every answer and every verdict is the expected one, 1 if not.
+    Exit status: 0 if every answer, verdict and audit is the expected one, 1 if not.
     """
     address = parse_listen_address(listen)
     with (
@@ -70,10 +72,10 @@ def command(*, listen: str, once: bool, as_json: bool) -> int:
         tempfile.TemporaryDirectory(prefix="stubresolver-lab-") as folder,
         contextlib.closing(EvidenceStore(Path(folder) / "evidence.sqlite3")) as evidence,
     ):
-        return trio.run(_lab, bound, evidence, once, as_json)
+        return trio.run(_lab, bound, evidence, Path(folder), once, as_json)
 
 
-async def _lab(bound: Bound, evidence: EvidenceStore, once: bool, as_json: bool) -> int:
+async def _lab(bound: Bound, evidence: EvidenceStore, folder: Path, once: bool, as_json: bool) -> int:
     """Build the world, show it, serve it; the exit status."""
     console = Console(quiet=as_json, highlight=False)
     world = World(utc_now())
@@ -85,8 +87,11 @@ async def _lab(bound: Bound, evidence: EvidenceStore, once: bool, as_json: bool)
         _introduce(console, world, bound, upstreams)
         honest = [await _ask_honest(console, demands, upstream, as_json=as_json) for upstream in upstreams]
         rogues = await _show_gallery(console, world, demands, as_json=as_json)
-        good = all(honest) and all(shown.expected for shown in rogues)
-        _conclude(console, rogues, good=good)
+        _conclude(console, rogues)
+        audited = await show_audits(console, world, app, evidence, folder, as_json=as_json)
+        good = all(honest) and all(shown.expected for shown in rogues) and audited
+        if not good:
+            console.print("[bold red]Not every answer, verdict and audit is the expected one.[/]")
         if not once:
             host, port = bound.udp[0].getsockname()[:2]
             console.print(
@@ -199,12 +204,10 @@ async def _dial_rogue(rogue: Rogue, world: World, demands: Demands) -> _Shown:
     )
 
 
-def _conclude(console: Console, rogues: list[_Shown], *, good: bool) -> None:
+def _conclude(console: Console, rogues: list[_Shown]) -> None:
     refused = sum(bool(shown.failed) for shown in rogues)
     octets = sum(shown.octets for shown in rogues)
     console.print(f"\n{refused} of {len(rogues)} rogues refused; {octets} octets of queries reached them.")
-    if not good:
-        console.print("[bold red]Not every answer and verdict is the expected one.[/]")
 
 
 def _jsonable(item: _Shown) -> dict[str, object]:

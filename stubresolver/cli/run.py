@@ -221,7 +221,7 @@ class _Service:
                 f"; REPORT MODE for {reporting}" if reporting else "",
                 "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
                 f"; {self._clock}" if self._clock else "",
-                f"; {self._alarms} AUDIT ALARMS kept" if self._alarms else "",
+                f"; AUDIT ALARMS kept: {self._alarms}" if self._alarms else "",
             )
         )
 

@@ -61,7 +61,7 @@ def test_honest_logs_are_proved(audit, tmp_path):
     for name in ("Alder 1", "Alder 2", "Birch 1"):
         assert f"{name}" in outcome.out
     assert "included: leaf 5" in outcome.out
-    assert "3 SCTs: 3 proved, 0 notes, 0 alarms" in outcome.out
+    assert "3 SCTs; proved: 3, notes: 0, alarms: 0" in outcome.out
     store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
     assert [each.outcome for each in store.audits().outcomes()] == ["proved"] * 3
     store.close()
@@ -101,7 +101,7 @@ def test_alarm_is_told_kept_and_exported(audit, archive, tmp_path, run, files):
     outcome = audit()
     assert outcome.status == 1
     assert "split-view" in outcome.out
-    assert "3 SCTs: 2 proved, 0 notes, 1 alarms" in outcome.out
+    assert "3 SCTs; proved: 2, notes: 0, alarms: 1" in outcome.out
 
     listed = run("audit", "--alarms", "--json", "--config", files.config)
     (alarm,) = [json.loads(line) for line in listed.out.splitlines()]
@@ -125,7 +125,7 @@ def test_note_is_no_failure(audit, archive):
     outcome = audit()
     assert outcome.status == 0
     assert "unreachable" in outcome.out
-    assert "3 SCTs: 2 proved, 1 notes, 0 alarms" in outcome.out
+    assert "3 SCTs; proved: 2, notes: 1, alarms: 0" in outcome.out
 
 
 def test_no_log_reached(audit, files, world):
@@ -133,7 +133,7 @@ def test_no_log_reached(audit, files, world):
     files.log_list.write_bytes(log_list_json(world.logs, now=world.now, host="nowhere.lab"))
     outcome = audit()
     assert outcome.status == 3
-    assert "0 proved, 3 notes" in outcome.out
+    assert "proved: 0, notes: 3" in outcome.out
 
 
 def test_no_upstream_reached(audit):
@@ -166,7 +166,7 @@ def test_unknown_web_anchors_are_a_note(run, files, audit):
     """A log whose web server is not trusted is not reached; nothing is proved by whoever answers there."""
     outcome = run("audit", "--config", files.config)
     assert outcome.status == 3
-    assert "0 proved" in outcome.out
+    assert "proved: 0" in outcome.out
 
 
 def test_evidence_that_cannot_be_written(audit, files, tmp_path):

@@ -13,6 +13,7 @@ import trio
 from stubresolver import __version__
 from stubresolver.cli import lab as lab_command
 from stubresolver.cli.main import COMMANDS
+from stubresolver.lab.dishonest import Deceit
 from stubresolver.lab.rogues import Rogue
 from stubresolver.verify import Rule
 
@@ -45,13 +46,16 @@ def test_unknown_command_is_status_2(run):
 
 
 def test_gallery_is_refused_as_expected(run):
-    """With --once: every honest answer and every verdict is the expected one, and no rogue saw an octet."""
+    """With --once: every answer, verdict and audit is the expected one, and no rogue saw an octet."""
     outcome = run("lab", "--once", "--json", "--listen", "127.0.0.1:0")
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert outcome.status == 0
     assert [line["answered"] for line in lines[:2]] == [True, True]
-    assert len(lines) == 24
-    assert all(line["as_expected"] for line in lines[2:])
+    assert len([line for line in lines if "rogue" in line]) == 22
+    assert len([line for line in lines if "log" in line]) == 24
+    assert all(line["as_expected"] for line in lines if "rogue" in line or "log" in line)
+    (three,) = [line for line in lines if "audit" in line]
+    assert three["proved"]
 
 
 def test_gallery_is_for_people_too(run):
@@ -61,6 +65,9 @@ def test_gallery_is_for_people_too(run):
     assert "The Fina case." in outcome.out
     assert "REFUSED  issuer.allowed: CN=Finish CA TLS" in outcome.out
     assert "22 of 22 rogues refused; 0 octets of queries reached them." in outcome.out
+    assert "PROVED   Honest logs." in outcome.out
+    assert "ALARM    Split view." in outcome.out
+    assert "NOTE     Refused proofs." in outcome.out
 
 
 def test_gallery_that_is_not_as_expected_is_status_1(run, monkeypatch):
@@ -70,8 +77,20 @@ def test_gallery_that_is_not_as_expected_is_status_1(run, monkeypatch):
     monkeypatch.setattr(lab_command, "GALLERY", (honest,))
     outcome = run("lab", "--once", "--json", "--listen", "127.0.0.1:0")
     assert outcome.status == 1
-    last = json.loads(outcome.out.splitlines()[-1])
-    assert (last["failed"], last["as_expected"], last["reason"]) == ([], False, "a query could have been sent")
+    (told,) = [line for line in map(json.loads, outcome.out.splitlines()) if "rogue" in line]
+    assert (told["failed"], told["as_expected"], told["reason"]) == ([], False, "a query could have been sent")
+
+
+def test_audit_that_is_not_as_expected_is_status_1(run, monkeypatch):
+    """The lab can fail here, too: a story that its log does not live up to is told, in words and in the status."""
+    honest = Deceit("honest-after-all", "Honest after all", "It lies.", "alarm", ("rollback",) * 2, lambda *_: None)
+    monkeypatch.setattr(lab_command, "GALLERY", ())
+    monkeypatch.setattr("stubresolver.lab.trials.DECEITS", (honest,))
+    outcome = run("lab", "--once", "--listen", "127.0.0.1:0")
+    assert outcome.status == 1
+    assert "PROVED   Honest logs." in outcome.out
+    assert "UNEXPECTED  Honest after all." in outcome.out
+    assert "Not every answer, verdict and audit is the expected one." in outcome.out
 
 
 def test_defect_is_one_line(run, monkeypatch):

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
@@ -12,17 +12,14 @@ import trio
 from stubresolver.audit import MAXIMUM_ANSWER
 from stubresolver.evidence import EvidenceStore
 from stubresolver.lab.archive import HOST, Archive
+from stubresolver.lab.servers import DotServer
 from stubresolver.lab.trials import Reader, hold, trials
-from stubresolver.lab.world import World
 from stubresolver.web import Web
-
-NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def world():
-    # TLS has no other clock than the machine's, so the certificate of the logs' host must be valid today.
-    return World(datetime.now(UTC))
+from tests.interop.clients import ask
+from tests.interop.conftest import end_well
+from tests.interop.labserver import running
+from tests.interop.programs import wait_until
+from tests.interop.service import start_service
 
 
 @pytest.fixture
@@ -82,3 +79,36 @@ async def test_deceived_reader_keeps_the_honest_tree_head(world, store, tmp_path
     kept = store.audits().heads({report.log.log_id: report.log})[report.log.log_id]
     assert kept.root == archive.fronts["elm-1"].log.tree.root(kept.size)
     assert kept.root != report.tree.root
+
+
+def test_service_audits_in_the_background(world, new_folder, need, monkeypatch):
+    """A service that has kept a certificate whose promises are due proves it; an alarm is logged and in the status.
+
+    The names of the logs are resolved by the service itself, through the upstream whose certificate it is.
+    """
+    need("dig")
+    archive = Archive(world.issue(names=[HOST], addresses=()), lambda: datetime.now(UTC))
+    logged = timedelta(days=-2)
+    credential = world.issue([world.alder1, world.birch1], stamped=logged, starts=logged)
+    folder = new_folder()
+    more = '[audit]\nbackground = true\nanchors = "anchors.pem"\n'
+    with running(archive.server) as port, running(DotServer(credential, world.zone.answer)) as upstream:
+        archive.host = f"{HOST}:{port}"
+        alder, birch = archive.join([world.alder1, world.birch1])
+        monkeypatch.setattr(world, "log_host", archive.host)
+        alder.root = bytes(32)  # a root that no proof leads to
+        asked = [f"tls://127.0.0.1:{upstream}#dns.lab"]
+        first = start_service(folder, world, asked)
+        wait_until(lambda: ask("dig", first.port, "example.lab", "A").status == "NOERROR", 5, "an answer")
+        end_well(first)
+        assert (alder.asked, birch.asked) == ([], [])
+        second = start_service(folder, world, asked, more)
+        wait_until(lambda: "AUDIT ALARM (wrong-root)" in second.log, 10, "an alarm")
+        wait_until(lambda: "audit: tls://127.0.0.1" in second.log, 10, "a proof")
+        wait_until(lambda: json.loads((folder / "status.json").read_bytes())["audit_alarms"] == 1, 5, "the status")
+        assert ask("dig", second.port, "fresh.wild.lab", "A").status == "NOERROR"
+        end_well(second)
+        third = start_service(folder, world, asked)
+        assert "AUDIT ALARM 1 is kept since" in third.log
+        assert "AUDIT ALARMS kept: 1" in json.loads((folder / "status.json").read_bytes())["outcome"]
+        end_well(third)
