@@ -23,7 +23,7 @@ import tarfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -82,7 +82,8 @@ class Story:
 
     def facts(self) -> dict[str, object]:
         """For --json."""
-        return {**asdict(self), "withheld_logs": len(self.withheld_logs), "certificates": sorted(self.certificates)}
+        facts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**facts, "withheld_logs": len(self.withheld_logs), "certificates": sorted(self.certificates)}
 
 
 class Judge:

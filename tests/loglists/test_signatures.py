@@ -161,7 +161,7 @@ def test_a_malformed_minisig_refuses(change):
 
 
 def test_the_key_that_signed_is_named():
-    """minisign shows an id as a number, its octets reversed; the message has what a person can compare."""
+    """Minisign shows an id as a number, its octets reversed; the message has what a person can compare."""
     message = refused(load_key(minisign_key(), "ours.pub"), LIST, minisig(LIST, key_id=bytes(8)))
     assert message == "mis-signed: by minisign key 0000000000000000, expected ours.pub"
     assert load_key(minisign_key()).name == "minisign key EFCDAB8967452301"
@@ -216,7 +216,7 @@ def test_a_minisign_key_may_be_its_line_alone():
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
         pem(RSA)[:200],
         pem(ec.generate_private_key(ec.SECP256R1())),
-        pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),
+        pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505  the point of the case
         ED.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
 )
