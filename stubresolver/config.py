@@ -212,7 +212,7 @@ def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPo
     if anchors is not None:
         certificates, whose = _read_anchors(anchors, str(anchors), ""), str(anchors)
     elif policy.anchors == "certifi":
-        certificates = _read_anchors(_certifi_file(name), name, "anchors.source")
+        certificates = _read_anchors(certifi_file(name, "anchors.source"), name, "anchors.source")
     elif policy.anchors == "system":
         store = _system_store(name)
         certificates, whose = _read_anchors(store, name, "anchors.source"), f"the system's store, {store}"
@@ -253,6 +253,18 @@ def installed_log_list(path: Path | None) -> Path | None:
     return LOG_LIST_FILE
 
 
+def certifi_file(name: str, key: str) -> Path:
+    """The file that ships inside certifi; raises `ConfigError` where somebody has put the system's store in its place.
+
+    Debian's and Fedora's packages of certifi do that, and so do add-ons like pip-system-certs and certifi-linux.
+    """
+    file = Path(certifi.where()).resolve()
+    if file.parent != Path(certifi.__file__).resolve().parent:
+        problem = f"this machine's certifi points to {file}, which is not Mozilla's roots as certifi ships them"
+        raise ConfigError(name, key, f"{problem}: install certifi from PyPI, or name a PEM file")
+    return file
+
+
 def read_file(path: Path, key: str) -> bytes:
     """The octets of a file that `key` names; raises `ConfigError`."""
     try:
@@ -290,18 +302,6 @@ def _system_store(name: str) -> Path:
             return file
     places = ", ".join(map(str, SYSTEM_STORES))
     raise ConfigError(name, "anchors.source", f"the system's store is not there, none of {places}: name a PEM file")
-
-
-def _certifi_file(name: str) -> Path:
-    """The file that ships inside certifi; raises `ConfigError` where somebody has put the system's store in its place.
-
-    Debian's and Fedora's packages of certifi do that, and so do add-ons like pip-system-certs and certifi-linux.
-    """
-    file = Path(certifi.where()).resolve()
-    if file.parent != Path(certifi.__file__).resolve().parent:
-        problem = f"this machine's certifi points to {file}, which is not Mozilla's roots as certifi ships them"
-        raise ConfigError(name, "anchors.source", f"{problem}: install certifi from PyPI, or name a PEM file")
-    return file
 
 
 def _read_anchors(path: Path, name: str, key: str) -> tuple[bytes, ...]:

@@ -20,7 +20,7 @@ DRY_RUN = "Nothing was changed: --yes does it."
 AFTERWARDS = "A service that runs takes it over on `stubresolver reload`."
 
 
-@click.command("rollback")
+@click.command("rollback", short_help="Bring back the list before; --yes does it.")
 @apply_option
 @config_option
 def rollback(*, yes: bool, config_file: Path | None) -> int:

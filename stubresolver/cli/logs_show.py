@@ -21,7 +21,7 @@ from stubresolver.loglists import MAXIMUM_LIST, Format, ReadList, diff, origin_o
 _DIFFERS = _REFUSED = 1
 
 
-@click.command("show")
+@click.command("show", short_help="The list in force, or another, by operator.")
 @click.argument("file", required=False)
 @config_option
 @json_option
@@ -42,7 +42,7 @@ def show(*, file: str | None, config_file: Path | None, as_json: bool) -> None:
     show_logs(console, found, now)
 
 
-@click.command("diff")
+@click.command("diff", short_help="What differs between two lists.")
 @click.argument("old")
 @click.argument("new")
 @config_option
@@ -64,7 +64,7 @@ def diff_lists(*, old: str, new: str, config_file: Path | None, as_json: bool) -
     return _DIFFERS if changes else 0
 
 
-@click.command("verify")
+@click.command("verify", short_help="Is a file a list that an update would listen to?")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--signature",

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from stubresolver.app import App, build_all_demands
 from stubresolver.cli.common import open_evidence
 from stubresolver.cli.files import read_bounded
-from stubresolver.config import Settings, read_shipped
+from stubresolver.config import Settings, certifi_file, read_shipped
 from stubresolver.errors import BadInput, FetchFailed, Unreached
 from stubresolver.loglists import MAXIMUM_LIST, SigningKey, load_key, origin_of
 from stubresolver.trust import load_trust
@@ -60,12 +60,14 @@ def gather(
     found = {name: _local(name, keys, given) for name in names if "://" not in name}
     urls = [name for name in names if "://" in name]
     if urls:
+        # the system's store may have one authority that speaks for every source: an inspecting proxy's
+        roots = anchors or certifi_file("the sources' servers", "--web-anchors")
         with contextlib.ExitStack() as held:
             app = None
             if any(_has_name(url) for url in urls):
                 evidence = held.enter_context(contextlib.closing(open_evidence(settings)))
                 app = App(settings, build_all_demands(load_trust(settings), evidence))
-            fetching = _Fetching(app, anchors, held.enter_context(_progress()), given, look_for_signature=bool(keys))
+            fetching = _Fetching(app, roots, held.enter_context(_progress()), given, look_for_signature=bool(keys))
             found |= trio.run(fetching.fetch_all, urls)
     return [found[name] for name in names]
 

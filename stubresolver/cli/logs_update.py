@@ -63,7 +63,7 @@ class Outcome:
         return _REFUSED if self.merged.withheld and not self.changes else 0
 
 
-@click.command("update")
+@click.command("update", short_help="Merge other lists into the one in force; --yes applies it.")
 @click.option(
     "--from", "first", multiple=True, metavar="SOURCE", help="A source. Repeatable; more may follow as arguments."
 )
@@ -107,8 +107,9 @@ def update(
     A retirement or removal needs one source. An older list is refused, and one that has shrunk, and one with a log that
     must never count. A source that is refused does not vouch; the others go on.
 
-    Lists that may be used: Mozilla's (security/ct/CTKnownLogs.h in Firefox's source) and Apple's
-    (https://valid.apple.com/ct/log_list/current_log_list.json). Google's may not be used to enforce CT outside Chrome.
+    Public lists: Mozilla's (security/ct/CTKnownLogs.h in Firefox's source, MPL 2.0) and Apple's
+    (https://valid.apple.com/ct/log_list/current_log_list.json, look for its terms). Google's may not be used to enforce
+    CT outside Chrome.
 
     \b
     Examples:

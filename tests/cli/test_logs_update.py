@@ -181,6 +181,16 @@ def test_lists_and_signatures_come_over_https(lists, update, world, files, tmp_p
         assert "its certificate is not accepted" in refused.out
 
 
+def test_the_systems_store_does_not_stand_in_for_certifi(lists, update, monkeypatch, tmp_path) -> None:
+    """An inspecting proxy whose root a product has installed would be every source at once: no quorum would help."""
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "ca-certificates.crt"))
+    before = lists.state()
+    found = update("--from", "https://127.0.0.1:1/list.json", "--yes")
+    assert found.status == 2
+    assert "the sources' servers: --web-anchors: this machine's certifi points to" in found.err
+    assert lists.state() == before
+
+
 def test_a_silent_server_is_left_after_its_time(lists, update, world, files, tmp_path, monkeypatch) -> None:
     """Each source has its seconds, and no more."""
     monkeypatch.setattr(logs_sources, "SECONDS", 0.2)
