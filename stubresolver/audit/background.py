@@ -10,7 +10,7 @@ No name that a client asked for comes here; a log is asked about the upstream's 
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
@@ -49,7 +49,7 @@ class _Plan:
 
     entry: Entry
     promised: datetime
-    next: datetime
+    waits: float  # seconds from now
 
 
 class Auditor:
@@ -76,9 +76,8 @@ class Auditor:
         self._clock = clock
         self._in_thread = in_thread
         self._alarmed = alarmed
-        self._next: dict[
-            tuple[str, str], datetime
-        ] = {}  # leaf, list's digest -> not before then; the file knows better
+        # By leaf and list's digest: not before this time of trio's clock. The file knows better, but costs more.
+        self._next: dict[tuple[str, str], float] = {}
 
     async def run(self) -> NoReturn:
         """Look, wait, look again."""
@@ -98,45 +97,51 @@ class Auditor:
         self._next = {place: moment for place, moment in self._next.items() if place in places}
         for candidate in candidates:
             place = (candidate.leaf, log_list.digest)
-            if self._next.get(place, self._clock()) > self._clock():
-                continue
-            try:
-                self._next[place] = await self._visit(candidate, log_list)
-            except EvidenceError as error:
-                self._next[place] = self._clock() + LATER
-                log.error("%s: its certificate could not be audited: %s", candidate.upstream, error)  # noqa: TRY400
+            if self._next.get(place, 0.0) <= trio.current_time():
+                self._next[place] = trio.current_time() + await self._visit(candidate, log_list)
 
-    async def _visit(self, candidate: Candidate, log_list: LogList) -> datetime:
-        """Ask the logs that are due about one certificate; when to come again."""
-        plans = await self._in_thread(functools.partial(self._plans, candidate, log_list))
-        now = self._clock()
-        asked = [plan for plan in plans if plan.next <= now]
-        entries = [plan.entry for plan in asked]
-        reports = await audit_and_keep(self._audits, entries, self._get, now, self._in_thread) if entries else []
-        for plan, report in zip(asked, reports, strict=True):
+    async def _visit(self, candidate: Candidate, log_list: LogList) -> float:
+        """Ask the logs that are due about one certificate; in how many seconds to look at it again, a day at most."""
+        longest = LATER.total_seconds()
+        try:
+            await self._ask(candidate, [plan for plan in await self._plans(candidate, log_list) if plan.waits <= 0])
+            return min((max(plan.waits, 0.0) for plan in await self._plans(candidate, log_list)), default=longest)
+        except EvidenceError as error:
+            log.error("%s: its certificate could not be audited: %s", candidate.upstream, error)  # noqa: TRY400
+        except Exception as error:  # a defect of ours, but what a log sent must not end the service
+            problem = f"{type(error).__name__}: {error}"
+            log.exception("%s: its certificate could not be audited: %s", candidate.upstream, problem)
+        return longest
+
+    async def _ask(self, candidate: Candidate, plans: Sequence[_Plan]) -> None:
+        """Ask these logs, and tell what they said."""
+        entries = [plan.entry for plan in plans]
+        reports = await audit_and_keep(self._audits, entries, self._get, self._clock(), self._in_thread)
+        for plan, report in zip(plans, reports, strict=True):
             tell(report, candidate.upstream, plan.promised)
         if any(report.outcome is Outcome.ALARM for report in reports):
             self._alarmed(len(await self._in_thread(self._audits.alarms)))
-        plans = await self._in_thread(functools.partial(self._plans, candidate, log_list))
-        return min((plan.next for plan in plans), default=_NEVER)
 
-    def _plans(self, candidate: Candidate, log_list: LogList) -> list[_Plan]:
+    async def _plans(self, candidate: Candidate, log_list: LogList) -> list[_Plan]:
         """What is to be asked of each log about one certificate; raises `EvidenceError`."""
+        return await self._in_thread(functools.partial(self._read_plans, candidate, log_list, self._clock()))
+
+    def _read_plans(self, candidate: Candidate, log_list: LogList, now: datetime) -> list[_Plan]:
         exported = self._store.export(candidate.record)
+        outcomes = {outcome.log: outcome for outcome in self._audits.outcomes(candidate.leaf)}
+        plans = []
         try:
             path = msgspec.json.decode(exported.verdict, type=_Verdict).path
             issuer = bytes.fromhex(path[min(1, len(path) - 1)].spki_sha256)
-        except (msgspec.MsgspecError, ValueError, IndexError) as error:
-            raise EvidenceError(f"record {candidate.record} has no verified path: {error}") from None
-        outcomes = {outcome.log: outcome for outcome in self._audits.outcomes(candidate.leaf)}
-        first = datetime.fromisoformat(candidate.first_seen)
-        plans = []
-        for entry in read_entries(exported.presented.chain[0], issuer, log_list).entries:
-            promise = due(entry)
-            if promise is not None:
-                promised = max(promise + SLACK, first)
-                plans.append(_Plan(entry, promised, _next(promised, outcomes.get(entry.log.log_id.hex()))))
-        return plans
+            first = datetime.fromisoformat(candidate.first_seen)
+            for entry in read_entries(exported.presented.chain[0], issuer, log_list).entries:
+                if (promise := due(entry)) is not None:
+                    promised = max(promise + SLACK, first)
+                    moment = _next(promised, outcomes.get(entry.log.log_id.hex()), now)
+                    plans.append(_Plan(entry, promised, (moment - now).total_seconds()))
+        except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:
+            raise EvidenceError(f"record {candidate.record}, or an outcome of its audit, is damaged: {error}") from None
+        return [plan for plan in plans if plan.waits < LATER.total_seconds()]
 
 
 def tell_kept(audits: Audits) -> int:
@@ -173,13 +178,15 @@ def tell(report: Report, upstream: str, promised: datetime) -> None:
         log.info("audit: no proof yet (%s): %s", report.kind.value, text)
 
 
-def _next(promised: datetime, last: Audited | None) -> datetime:
+def _next(promised: datetime, last: Audited | None, now: datetime) -> datetime:
     """When a log is to be asked, after what came of it last."""
     if last is None:
         return promised
     if last.outcome == Outcome.PROVED.value:
         return _NEVER
     at = datetime.fromisoformat(last.at)
+    if at > now:  # the clock was ahead then
+        return promised
     soon = last.outcome == Outcome.NOTE.value and at < promised + LATER
     return max(promised, at + (SOON if soon else LATER))
 

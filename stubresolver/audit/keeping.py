@@ -16,6 +16,7 @@ from stubresolver.audit.prove import audit
 from stubresolver.audit.report import Finding, Get, Outcome, Report
 from stubresolver.ct import Log
 from stubresolver.evidence.audits import MAXIMUM_ALARM, Alarm, Audited, Audits, Raised
+from stubresolver.verify import printable
 
 _T = TypeVar("_T")
 
@@ -55,12 +56,13 @@ def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
         log=report.log.log_id.hex(),
         outcome=report.outcome.value,
         kind=report.kind.value,
-        detail=report.detail[:_LONGEST],
+        detail=printable(report.detail, _LONGEST),
         at=_iso(report.at),
     )
     alarms = [finding for finding in report.findings if finding.outcome is Outcome.ALARM]
     raised = [
-        Raised(finding.kind.value, finding.detail[:_LONGEST], alarm_octets(report, finding)) for finding in alarms
+        Raised(finding.kind.value, printable(finding.detail, _LONGEST), alarm_octets(report, finding))
+        for finding in alarms
     ]
     return audits.keep(audited, raised, report.head)
 
@@ -74,7 +76,7 @@ def alarm_octets(report: Report, finding: Finding) -> bytes:
     document = {
         "format": FORMAT,
         "kind": finding.kind.value,
-        "detail": finding.detail[:_LONGEST],
+        "detail": printable(finding.detail, _LONGEST),
         "at": _iso(report.at),
         "log": _log_facts(report.log),
         "certificate": report.entry.certificate,

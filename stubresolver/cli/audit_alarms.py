@@ -36,7 +36,7 @@ def _list(evidence: EvidenceStore, *, as_json: bool) -> int:
     alarms = evidence.audits().alarms()
     if as_json:
         for alarm in alarms:
-            click.echo(json.dumps(asdict(alarm), ensure_ascii=False))
+            click.echo(json.dumps(asdict(alarm)))
         return 1 if alarms else 0
     console = Console()
     if not alarms:

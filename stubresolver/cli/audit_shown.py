@@ -65,7 +65,7 @@ def print_audit(audit: Audit) -> None:
         "scts": [_jsonable(report) for report in audit.reports],
         "skipped": [{"log_id": each.log_id.hex(), "log": each.log, "reason": each.reason} for each in audit.skipped],
     }
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(json.dumps(document))
 
 
 def conclusion(audits: Sequence[Audit]) -> str:

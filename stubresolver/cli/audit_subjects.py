@@ -37,7 +37,7 @@ async def inspect_all(demands: Mapping[Upstream, Demands], *, as_json: bool) -> 
             presented, verdict = await inspect(upstream, demands[upstream])
         except UpstreamError as error:
             if as_json:
-                click.echo(json.dumps({"upstream": str(upstream), "error": error.summary}, ensure_ascii=False))
+                click.echo(json.dumps({"upstream": str(upstream), "error": error.summary}))
             else:
                 Console(stderr=True).print(clean(f"NOT REACHED  {error.summary}", style="yellow"), soft_wrap=True)
         else:

@@ -111,4 +111,4 @@ def _print(held: list[_Held], *, proved: bool, seconds: float) -> None:
             "as_expected": each.expected,
             "detail": each.report.detail,
         }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        click.echo(json.dumps(document))

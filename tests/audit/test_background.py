@@ -12,6 +12,7 @@ import trio
 from stubresolver.audit import Report, read_entries
 from stubresolver.audit.background import LOOK, Auditor, tell_kept
 from stubresolver.audit.keeping import alarm_octets
+from stubresolver.audit.keeping import keep as keep_report
 from stubresolver.audit.report import Finding, Kind, Received
 from stubresolver.ct import LogList
 from stubresolver.errors import FetchFailed
@@ -226,7 +227,13 @@ def replace_list(world, listed):
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE record SET verdict = '{}'", "UPDATE record SET verdict = X'00'", "DELETE FROM certificate"],
+    [
+        "UPDATE record SET verdict = '{}'",
+        "UPDATE record SET verdict = X'00'",
+        "UPDATE record SET first_seen = 'yesterday'",
+        "UPDATE record SET first_seen = '2026-11-02T12:00:00'",
+        "DELETE FROM certificate",
+    ],
 )
 async def test_damaged_record_is_said_and_passed_over(autojump_clock, store, world, logs, caplog, statement):
     """A record that cannot be read is an error once a day, and keeps no other from being audited."""
@@ -236,6 +243,39 @@ async def test_damaged_record_is_said_and_passed_over(autojump_clock, store, wor
     await run_for(24.5, store, world, logs)
     assert [hours for hours, _ in logs.asked] == [0.0, 0.0]
     assert len([record for record in caplog.records if "could not be audited" in record.getMessage()]) == 2
+
+
+async def test_clock_that_was_ahead_delays_nothing(autojump_clock, store, world, logs):
+    """An outcome that is dated in the future was of a wrong clock: the log is asked when it is due."""
+    keep(store, world, timedelta(days=3))
+    logs.down = True
+    await run_for(0.1, store, world, logs)
+    store._database.execute("UPDATE audit SET at = '2036-01-01T00:00:00.000Z'")
+    logs.down = False
+    await run_for(1, store, world, logs)
+    assert [each.outcome for each in store.audits().outcomes()] == ["proved", "proved"]
+
+
+async def test_defect_of_ours_does_not_end_the_service(autojump_clock, store, world, logs, caplog, monkeypatch):
+    """Whatever goes wrong while an answer is read is an error in the log, once a day."""
+    keep(store, world, timedelta(days=3))
+
+    async def broken(_url):
+        raise RuntimeError("what nobody expected")
+
+    monkeypatch.setattr(logs, "get", broken)
+    await run_for(25, store, world, logs)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 2
+    assert "its certificate could not be audited: ExceptionGroup" in errors[0]
+
+
+def test_what_a_log_said_is_kept_printable(store, world):
+    """No character that steers a terminal, and none that a database cannot hold, gets into the file as text."""
+    finding = Finding(Kind.ROLLBACK, "\x1b[2J\udc80 \x9b", (Received("tree head", "https://logs.lab/", b"x", 1),))
+    (alarm,) = keep_report(store.audits(), report_of(entries_of(world)[0], finding))
+    assert alarm.detail == "\\x1b[2J\\xdc80 \\x9b"
+    assert store.audits().outcomes()[0].detail == alarm.detail
 
 
 async def test_evidence_that_cannot_be_read_ends_nothing(autojump_clock, store, world, logs, caplog):
