@@ -6,12 +6,18 @@ the same length, so every compression pointer into it stays true. The upstream's
 replaced; extended errors in it are passed on. RFC 6891 s6.1.1 lets OPT stand anywhere in the additional section:
 what follows it there is dropped, because moving it could break pointers and "extra information" may be left out
 (RFC 2181 s9).
+
+What is in it belongs together and to one question: the answer section to the chain that the question leads to (see
+`wire.chain`), the other sections are handed on beside it and never looked up by a name of their own.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import Final, Self
 
-from stubresolver.errors import MalformedAnswer
+from stubresolver.errors import MalformedAnswer, MalformedQuery
+from stubresolver.wire import contents
+from stubresolver.wire.chain import follow
 from stubresolver.wire.codes import (
     AAAA,
     AD,
@@ -31,26 +37,33 @@ from stubresolver.wire.codes import (
     RA,
     RCODE,
     RD,
+    RRSIG,
     SOA,
     SRV,
     TC,
     A,
 )
-from stubresolver.wire.edns import short_reply
-from stubresolver.wire.opt import extended_errors, opt_record
-from stubresolver.wire.query import Query
+from stubresolver.wire.edns import upstream_query_of
+from stubresolver.wire.fit import fit
+from stubresolver.wire.names import is_within, read_name, skip_name
+from stubresolver.wire.opt import extended_error, extended_errors, opt_record, with_options
+from stubresolver.wire.query import KEY_EDNS, Query
 
 _TO_QUESTION: Final = 0xC00C  # the pointer to the question's name
 _ADDRESSES: Final = {A: 4, AAAA: 16}  # RDLENGTH: RFC 1035 s3.4.1, RFC 3596 s2.2
 _NAME_IN_RDATA: Final = {NS: 0, CNAME: 0, PTR: 0, DNAME: 0, MX: 2, SRV: 6}  # octets before the name that ends RDATA
 
 _MAX_TTL: Final = 0x7FFFFFFF  # RFC 2181 s8
+_STALE_TTL: Final = 30  # RFC 8767 s4
+_STALE_ANSWER: Final = extended_error(3, b"")  # RFC 8914 s4.4
+_STALE_NXDOMAIN: Final = extended_error(19, b"")  # RFC 8914 s4.20
 
 _COUNTS = struct.Struct(">3H")
 _unpack_fields = struct.Struct(">HHIH").unpack_from  # TYPE, CLASS, TTL, RDLENGTH
 _unpack_pointed = struct.Struct(">HHHIH").unpack_from  # the same behind an owner that is one compression pointer
 _HEAD = struct.Struct(">BB4H")  # flags and counts
 _TTL = struct.Struct(">I")
+_unpack_lifetimes = struct.Struct(">4xII").unpack_from  # of an RRSIG: Original TTL, Signature Expiration
 _OPT_PLAIN = opt_record()
 _OPT_DO = opt_record(dnssec_ok=True)
 
@@ -62,36 +75,44 @@ class Answer:
     `ttl` is for how many seconds it may be kept, 0 for not at all; `octets` is about what it occupies in memory.
     """
 
-    __slots__ = ("_age", "_fresh", "_head", "_offsets", "_tail", "negative", "octets", "rcode", "ttl")
+    __slots__ = ("_age", "_fresh", "_head", "_offsets", "_opt", "_tail", "negative", "octets", "rcode", "ttl")
 
-    def __init__(self, head: bytes, tail: bytes, offsets: tuple[int, ...], *, ttl: int, negative: bool) -> None:
+    def __init__(
+        self, head: bytes, tail: bytes, opt: bytes, offsets: tuple[int, ...], *, ttl: int, negative: bool
+    ) -> None:
         self._head = head  # flags and counts
+        self._opt = opt  # with which the tail ends; none for clients without EDNS
         self._fresh = self._tail = tail  # what follows the question, as it came; and as last rendered
         self._offsets = offsets  # of each TTL, in the tail
         self._age = 0  # of the last rendering
         self.rcode = head[1] & RCODE
         self.ttl = ttl
         self.negative = negative
-        self.octets = 270 + 2 * len(tail) + 24 * len(offsets)  # slots, two octet strings, a tuple of integers
+        self.octets = 280 + 2 * len(tail) + 24 * len(offsets)  # slots, two octet strings, a tuple of integers
 
     @classmethod
-    def parse(cls, wire: bytes, query: bytes, *, edns: bool = True) -> Self:
-        """Read the answer to `query`, the octets that `upstream_query` made, for clients with or without EDNS."""
+    def parse(cls, wire: bytes, query: bytes, *, edns: bool = True, wall: int | None = None) -> Self:
+        """Read the answer to `query`, the octets that `upstream_query` made, for clients with or without EDNS.
+
+        With `wall`, seconds since 1970, it is kept no longer than its signatures are valid (RFC 4035 s5.3.3).
+        """
         try:
             end = _match(wire, query)
-            answers, authority, additional = _COUNTS.unpack_from(wire, 6)
-            records = _walk(wire, end, answers, authority, additional)
+            counts = answers, authority, _ = _COUNTS.unpack_from(wire, 6)
+            records = _walk(wire, end, counts, wall)
         except (IndexError, struct.error):
             raise MalformedAnswer(f"the message of {len(wire)} octets ends inside a record") from None
         tail, offsets, additional, errors, ttl, negative = records
         dnssec_ok = query[end + 7 : end + 8] >= b"\x80"  # in the OPT record that follows the question
         # RFC 6840 s5.8: "validating resolvers SHOULD only set the AD bit when a response both meets the conditions ...
         # and the request contained either a set DO bit or a set AD bit." AA is never ours to set. RFC 4035 s3.2.2: CD
-        # is copied from the query.
+        # is copied from the query. RFC 3225 s3: so is DO.
         validated = wire[3] & AD if dnssec_ok or query[3] & AD else 0
+        opt = b""
         if edns:
             opt = _OPT_DO if dnssec_ok else _OPT_PLAIN
-            tail += opt_record(errors, dnssec_ok=dnssec_ok) if errors else opt
+            if errors:
+                opt = with_options(opt, errors)
             additional += 1
         head = _HEAD.pack(
             QR | query[2] & RD,
@@ -101,7 +122,23 @@ class Answer:
             authority,
             additional,
         )
-        return cls(head, tail, offsets, ttl=ttl, negative=negative)
+        return cls(head, tail + opt, opt, offsets, ttl=ttl, negative=negative)
+
+    @classmethod
+    def load(cls, octets: bytes, key: bytes, *, wall: int | None = None) -> Self:
+        """What `dump` gave, for the query of that key; raises `MalformedAnswer`, as `parse` does of an upstream's."""
+        try:
+            asked = upstream_query_of(key)
+            if Query(asked).key[:-1] != key[:-1]:
+                raise MalformedAnswer("the key's name is not in lower case")
+        except (MalformedQuery, IndexError):
+            raise MalformedAnswer(f"a key of {len(key)} octets that is no question") from None
+        wire = b"".join((asked[:2], octets[: _HEAD.size], key[:-1], octets[_HEAD.size :]))
+        return cls.parse(wire, asked, edns=key[-1] & KEY_EDNS != 0, wall=wall)
+
+    def dump(self) -> bytes:
+        """The answer as octets without its question, with the TTLs that it came with."""
+        return self._head + self._fresh
 
     def render(self, query: Query, age: int) -> bytes:
         """The reply to one client: its own id and question, TTLs that are `age` seconds older, cut to its size."""
@@ -109,10 +146,45 @@ class Answer:
             self._grow(age)
         wire = query.wire
         reply = b"".join((wire[:2], self._head, wire[12 : query.end], self._tail))
-        if len(reply) > query.size:
-            # RFC 2181 s9 lets a client ignore what a reply with TC holds, so it holds nothing.
-            return short_reply(query, self.rcode, truncated=True)
+        if len(reply) > query.size or query.extra:
+            return fit(reply, query, len(self._opt), positive=not self.negative)
         return reply
+
+    def render_stale(self, query: Query, ttl: int = _STALE_TTL) -> bytes:
+        """The reply to one client after the answer's end: all TTLs are `ttl`, an extended error says that it is old.
+
+        AD is clear: what the upstream validated then, it might not now.
+        """
+        tail = bytearray(self._fresh)
+        for offset in self._offsets:
+            _TTL.pack_into(tail, offset, ttl)
+        opt = self._opt
+        if opt:
+            opt = with_options(opt, _STALE_NXDOMAIN if self.rcode == NXDOMAIN else _STALE_ANSWER)
+            tail[-len(self._opt) :] = opt
+        head, wire = self._head, query.wire
+        flags = bytes((head[0], head[1] & ~AD))
+        reply = b"".join((wire[:2], flags, head[2:], wire[12 : query.end], tail))
+        if len(reply) > query.size or query.extra:
+            return fit(reply, query, len(opt), positive=not self.negative)
+        return reply
+
+    def addresses(self) -> Iterator[tuple[int, bytes]]:
+        """Every address in the answer section, those that SVCB and HTTPS records hint at too: A or AAAA, and octets."""
+        return contents.addresses(self._fresh, 0, self._answers)
+
+    def owners(self, query: Query) -> Iterator[bytes]:
+        """Every name in the answer section that has a record or that an alias leads to; whole, in lower case, once.
+
+        `query` is any that the answer is kept for: the answer itself does not hold its question.
+        """
+        message = query.wire[: query.end] + self._fresh
+        return contents.owners(message, query.end, self._answers)
+
+    @property
+    def _answers(self) -> int:
+        """How many records the answer section has."""
+        return self._head[4] << 8 | self._head[5]
 
     def _grow(self, age: int) -> None:
         """Make the tail for another age; kept, because most renderings of a busy answer fall into the same second."""
@@ -145,19 +217,21 @@ def _match(wire: bytes, query: bytes) -> int:
 
 
 def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call it made would cost 0.1 µs per record
-    wire: bytes, end: int, answers: int, authority: int, additional: int
+    wire: bytes, end: int, counts: tuple[int, int, int], wall: int | None
 ) -> tuple[bytes, tuple[int, ...], int, bytes, int, bool]:
     """Prove every record after the question well formed.
 
     Returns the records that are kept, the offsets of their TTLs in that, how many of them are additional, the extended
     errors, for how long the whole may be kept, and whether it is negative.
     """
+    answers, authority, additional = counts
     asked = wire[end - 4] << 8 | wire[end - 3]
     position, cut, lowest = end, len(wire), _MAX_TTL
     errors: bytes | None = None
-    negative, soa = True, False
+    negative, aliased = True, False
     offsets = []
     fixes = []
+    authorities = []  # where the SOA records of the authority section start
     known = {_TO_QUESTION}  # pointers whose names were walked before
     for index in range(answers + authority + additional):
         start = position
@@ -165,10 +239,14 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
             pointer, kind, klass, ttl, length = _unpack_pointed(wire, start)
             rdata = start + 12
             if pointer not in known:
-                _skip_name(wire, start)
+                skip_name(wire, start)
                 known.add(pointer)
+                if index < answers:
+                    aliased = True
         else:
-            rdata = _skip_name(wire, start) + 10
+            rdata = skip_name(wire, start) + 10
+            if index < answers:
+                aliased = True
             kind, klass, ttl, length = _unpack_fields(wire, rdata - 10)
         position = rdata + length
         if kind == OPT:
@@ -184,14 +262,19 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
             if length != _ADDRESSES[kind]:
                 raise MalformedAnswer(f"an address of {length} octets, expected {_ADDRESSES[kind]}")
         elif kind in _NAME_IN_RDATA:
-            if _skip_name(wire, rdata + _NAME_IN_RDATA[kind]) != position:
+            if skip_name(wire, rdata + _NAME_IN_RDATA[kind]) != position:
                 raise MalformedAnswer(f"the name in a record of type {kind} does not end where the record ends")
+            if kind in (CNAME, DNAME) and index < answers:
+                aliased = True
         elif kind == SOA:
             minimum = _soa_minimum(wire, rdata, position)
             if answers <= index < answers + authority:
                 # RFC 2308 s3: "The TTL of this record is set from the minimum of the MINIMUM field of the SOA record
                 # and the TTL of the SOA itself".
-                soa, lifetime = True, min(ttl, minimum)
+                authorities.append(start)
+                lifetime = min(ttl, minimum)
+        elif kind == RRSIG:
+            lowest = min(lowest, _signature_lifetime(wire, rdata, length, wall))
         # RFC 2181 s8: "treat TTL values received with the most significant bit set as if the entire value received was
         # zero". RFC 8767 s4 would take them as very long; zero never keeps anything too long.
         if ttl > _MAX_TTL:
@@ -212,44 +295,45 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
         for offset, lifetime in fixes:
             _TTL.pack_into(patched, offset, lifetime)
         tail = bytes(patched[end:cut])
+    last = None
+    if aliased:
+        last, found = follow(wire, end, answers, asked)
+        negative = not found
     rcode = wire[3] & RCODE
     negative = rcode == NXDOMAIN or (negative and not (asked == ANY and answers))
-    # RFC 2308 s5: "negative responses without SOA records SHOULD NOT be cached as there is no way to prevent the
-    # negative responses looping forever". Of other RCODEs the cache decides.
-    keep = rcode in (NOERROR, NXDOMAIN) and (soa or not negative)
+    keep = rcode in (NOERROR, NXDOMAIN) and not (negative and not _has_authority(wire, authorities, last))
     return tail, tuple(offsets), additional, errors or b"", lowest if keep else 0, negative
 
 
-def _skip_name(wire: bytes, position: int) -> int:
-    """Where the name at `position` ends in the message; its whole expansion is checked.
+def _has_authority(wire: bytes, authorities: list[int], last: bytes | None) -> bool:
+    """Whether one of the SOA records is of a zone that the last name of the chain is in.
 
-    RFC 1035 s4.1.4: a pointer leads to "a prior occurrence", so each must lead further back than anything that was
-    read for this name: loops cannot be.
+    RFC 2308 s5: "negative responses without SOA records SHOULD NOT be cached as there is no way to prevent the negative
+    responses looping forever". RFC 2308 s3: it is the SOA record of "the zone" that the answer is about.
     """
-    segment, octets, after, pointers = position, 1, 0, 0
-    while length := wire[position]:
-        if length < 64:
-            position += length + 1
-            octets += length + 1
-            if octets > 255:
-                raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
-            continue
-        if length < 0xC0:
-            raise MalformedAnswer(f"a label starts with {length:#x}, expected at most 63 or a pointer")
-        target = (length & 0x3F) << 8 | wire[position + 1]
-        if not 12 <= target < segment:
-            raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {segment - 1}")
-        after = after or position + 2
-        position = segment = target
-        pointers += 1
-        if pointers > 127:  # a name has at most 127 labels, and each pointer is worth one
-            raise MalformedAnswer("a name of more than 127 compression pointers")
-    return after or position + 1
+    name = read_name(wire, 12) if last is None else last
+    return any(is_within(name, read_name(wire, start)) for start in authorities)
+
+
+def _signature_lifetime(wire: bytes, rdata: int, length: int, wall: int | None) -> int:
+    """For how many seconds an RRSIG record lets the RRset that it covers be kept.
+
+    RFC 4035 s5.3.3: no longer than the RRset's and the RRSIG's own TTL, which count like any other, the Original TTL,
+    and the time until the signature expires. RFC 4034 s3.1.5: that one is compared in serial number arithmetic.
+    """
+    if length < 19:
+        raise MalformedAnswer(f"an RRSIG record of {length} octets, expected at least 19")
+    original: int
+    original, expiration = _unpack_lifetimes(wire, rdata)
+    if wall is None:
+        return min(original, _MAX_TTL)
+    left: int = (expiration - wall) & 0xFFFFFFFF
+    return min(original, left) if left <= _MAX_TTL else 0
 
 
 def _soa_minimum(wire: bytes, rdata: int, end: int) -> int:
     """The MINIMUM field of an SOA record (RFC 1035 s3.3.13): two names, then five numbers of 32 bits."""
-    if _skip_name(wire, _skip_name(wire, rdata)) + 20 != end:
+    if skip_name(wire, skip_name(wire, rdata)) + 20 != end:
         raise MalformedAnswer("an SOA record that does not end where its RDATA ends")
     minimum: int = _TTL.unpack_from(wire, end - 4)[0]
     return minimum

@@ -2,13 +2,16 @@
 
 Upstream goes the question in lower case, the RD, AD, CD and DO bits, and an OPT record of our own with nothing but
 padding. Of the client nothing else leaves this machine: not its id, its letter case, its options, its cookie, nor its
-address (a client subnet, RFC 7871, is never sent).
+address. The only client subnet (RFC 7871) that can be sent is the empty one, 0.0.0.0/0, which asks the upstream not to
+tell the client's either.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
-from stubresolver.wire.codes import AD, CD, QR, RA, RD, SERVFAIL, TC
-from stubresolver.wire.opt import OPT_OCTETS, PADDING, extended_error, opt_record, option
+from stubresolver.wire.codes import AD, CD, QR, RA, RD, SERVFAIL
+from stubresolver.wire.fit import fit
+from stubresolver.wire.opt import CLIENT_SUBNET, OPT_OCTETS, PADDING, extended_error, opt_record, option
 from stubresolver.wire.query import KEY_DO, Query
 
 # RFC 8467 s4.1: "Clients SHOULD pad queries to the closest multiple of 128 octets."
@@ -24,24 +27,45 @@ def _query_header(bits: int) -> bytes:
     return bytes((0, 0, bits & RD, bits & (AD | CD), 0, 1, 0, 0, 0, 0, 0, 1))
 
 
-def _query_opt(padding: int, *, dnssec_ok: bool) -> bytes:
-    """An OPT record with that many octets of padding, which "SHOULD be set to 0x00" (RFC 7830 s3)."""
-    return opt_record(option(PADDING, bytes(padding)), dnssec_ok=dnssec_ok, payload=_PAYLOAD)
-
-
-# Everything around the question, made once: a miss costs two look-ups and two concatenations.
 _HEADERS = tuple(_query_header(bits) for bits in range(256))
-_OPTS = tuple(_query_opt(padding, dnssec_ok=False) for padding in range(_BLOCK))
-_OPTS_DO = tuple(_query_opt(padding, dnssec_ok=True) for padding in range(_BLOCK))
-_UNPADDED = 12 + OPT_OCTETS + 4  # header, OPT record, the padding option's own header
+
+# RFC 7871 s7.1.2: "A SOURCE PREFIX-LENGTH value of 0 means that the Recursive Resolver MUST NOT add the client's
+# address information to its queries." FAMILY 1, because some servers ignore the option if it is neither 1 nor 2.
+_NO_SUBNET = option(CLIENT_SUBNET, b"\0\1\0\0")
 
 
-def upstream_query(query: Query) -> bytes:
-    """The query that is sent on; the same octets for every client that asks the same."""
-    question = query.key[:-1]
-    bits = query.key[-1]
-    opts = _OPTS_DO if bits & KEY_DO else _OPTS
-    return _HEADERS[bits] + question + opts[-(_UNPADDED + len(question)) % _BLOCK]
+class UpstreamForm:
+    """How queries go upstream: everything around the question, made once, so that a miss costs two concatenations."""
+
+    __slots__ = ("_opts", "_opts_do", "_unpadded")
+
+    def __init__(self, *, client_subnet: bool = False) -> None:
+        """`client_subnet` sends the empty one, 0.0.0.0/0."""
+        options = _NO_SUBNET if client_subnet else b""
+        self._opts, self._opts_do = (
+            # RFC 7830 s3: the padding octets "SHOULD be set to 0x00".
+            tuple(
+                opt_record(options + option(PADDING, bytes(padding)), dnssec_ok=dnssec_ok, payload=_PAYLOAD)
+                for padding in range(_BLOCK)
+            )
+            for dnssec_ok in (False, True)
+        )
+        self._unpadded = 12 + len(self._opts[0])  # the header, and OPT with its options but for the padding's octets
+
+    def query(self, query: Query) -> bytes:
+        """The query that is sent on; the same octets for every client that asks the same."""
+        return self.query_of(query.key)
+
+    def query_of(self, key: bytes) -> bytes:
+        """The query that is sent on for a query of that key."""
+        question, bits = key[:-1], key[-1]
+        opts = self._opts_do if bits & KEY_DO else self._opts
+        return _HEADERS[bits] + question + opts[-(self._unpadded + len(question)) % _BLOCK]
+
+
+_DEFAULT_FORM: Final = UpstreamForm()
+upstream_query: Final = _DEFAULT_FORM.query
+upstream_query_of: Final = _DEFAULT_FORM.query_of
 
 
 def short_reply(
@@ -52,18 +76,21 @@ def short_reply(
     authority: int = 0,
     records: bytes = b"",
     options: bytes = b"",
-    truncated: bool = False,
 ) -> bytes:
     """A reply of our own: the client's id and question, the given records, an OPT record if the client sent one.
 
+    `options` go into that OPT record, say an extended error. What is larger than the client's size is cut to it.
     RFC 4035 s3.2.2: CD is copied; AD is clear, for nothing here was validated. RFC 3225 s3: DO is copied.
     """
     wire = query.wire
     bits = query.key[-1]
-    flags = bytes((QR | (TC if truncated else 0) | bits & RD, RA | bits & CD | rcode))
+    flags = bytes((QR | bits & RD, RA | bits & CD | rcode))
     counts = bytes((0, 1, 0, answers, 0, authority, 0, 1 if query.has_edns else 0))
     opt = opt_record(options, dnssec_ok=bool(bits & KEY_DO)) if query.has_edns else b""
-    return wire[:2] + flags + counts + wire[12 : query.end] + records + opt
+    reply = wire[:2] + flags + counts + wire[12 : query.end] + records + opt
+    if query.extra or len(reply) > query.size:
+        return fit(reply, query, len(opt), positive=answers > 0)
+    return reply
 
 
 def error_reply(query: Query, rcode: int, info_code: int, text: str) -> bytes:
@@ -73,7 +100,7 @@ def error_reply(query: Query, rcode: int, info_code: int, text: str) -> bytes:
     """
     if not query.has_edns:
         return short_reply(query, rcode)
-    room = query.size - query.end - OPT_OCTETS - 6  # the option's code, length and INFO-CODE
+    room = query.size - query.end - OPT_OCTETS - len(query.extra) - 6  # the option's code, length and INFO-CODE
     octets = text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore").encode()
     return short_reply(query, rcode, options=extended_error(info_code, octets))
 

@@ -15,8 +15,11 @@ OPT_OCTETS: Final = 11  # without options
 # IPv6 MTU of 1280 (RFC 8200 s5) less its headers; the DNS flag day 2020 value, named in RFC 9715 appendix A.
 UDP_PAYLOAD: Final = 1232
 
-EXTENDED_ERROR: Final = 15  # RFC 8914 s2
+CLIENT_SUBNET: Final = 8  # RFC 7871 s6
+COOKIE: Final = 10  # RFC 7873 s4
+KEEPALIVE: Final = 11  # RFC 7828 s3.1
 PADDING: Final = 12  # RFC 7830 s3
+EXTENDED_ERROR: Final = 15  # RFC 8914 s2
 
 _RECORD = struct.Struct(">3sHBBHH")  # start, payload, extended RCODE, version, flags, RDLENGTH
 _OPTION = struct.Struct(">HH")  # OPTION-CODE, OPTION-LENGTH
@@ -32,6 +35,28 @@ def opt_record(
 def option(code: int, data: bytes) -> bytes:
     """One option as it stands in an OPT record's RDATA."""
     return _OPTION.pack(code, len(data)) + data
+
+
+def with_options(record: bytes, options: bytes) -> bytes:
+    """An OPT record with options behind those that it has."""
+    length = len(record) - OPT_OCTETS + len(options)
+    return record[: OPT_OCTETS - 2] + length.to_bytes(2, "big") + record[OPT_OCTETS:] + options
+
+
+def without_options(record: bytes) -> bytes:
+    """An OPT record without its options."""
+    return record[: OPT_OCTETS - 2] + b"\0\0"
+
+
+def find_option(wire: bytes, start: int, end: int, code: int) -> bytes | None:
+    """The data of the first option of that code; None without one. The options fill what is from `start` to `end`."""
+    position = start
+    while position < end:
+        here, length = _OPTION.unpack_from(wire, position)
+        if here == code:
+            return wire[position + 4 : position + 4 + length]
+        position += 4 + length
+    return None
 
 
 def extended_error(info_code: int, text: bytes) -> bytes:

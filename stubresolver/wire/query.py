@@ -5,11 +5,13 @@ A query is one question (RFC 9619 s4), nothing in the answer and authority secti
 
 * RD=0 is not refused: the bit travels on and is part of the key, so the upstream says what it means and nobody can look
   into what others asked (cache snooping).
-* QTYPE=ANY travels on: how little to answer is the responder's choice (RFC 8482 s4).
-* Meta-types other than ANY (AXFR, IXFR, TKEY, ...; RFC 6895 s3.1) and classes other than IN are not implemented here:
-  NOTIMP, "the name server does not support the requested kind of query" (RFC 1035 s4.1.1). So is a TSIG or SIG(0):
-  forwarding it unchanged (RFC 8945 s5.5) would exclude our own padding, and we share no key.
-* AA, TC, RA, Z and RCODE of a query, the EDNS bits other than DO, and the options are ignored and not sent on.
+* QTYPE=ANY is a query like any other here; the listeners answer it themselves (`wire.own`).
+* Meta-types other than ANY (AXFR, IXFR, TKEY, ...; RFC 6895 s3.1) and classes other than the one that is expected are
+  not implemented here: NOTIMP, "the name server does not support the requested kind of query" (RFC 1035 s4.1.1). So is
+  a TSIG or SIG(0): forwarding it unchanged (RFC 8945 s5.5) would exclude our own padding, and we share no key. NXNAME
+  is FORMERR, because RFC 9824 s3.5 says so.
+* AA, TC, RA, Z and RCODE of a query and the EDNS bits other than DO are ignored and not sent on. So are all options;
+  COOKIE and TCP keepalive are answered by the listeners.
 """
 
 import struct
@@ -23,6 +25,7 @@ from stubresolver.wire.codes import (
     CD,
     FORMERR,
     NOTIMP,
+    NXNAME,
     OPCODE,
     OPT,
     QR,
@@ -32,7 +35,16 @@ from stubresolver.wire.codes import (
     SIG,
     TSIG,
 )
-from stubresolver.wire.opt import OPT_OCTETS, OPT_START, UDP_PAYLOAD, extended_errors, opt_record
+from stubresolver.wire.opt import (
+    COOKIE,
+    KEEPALIVE,
+    OPT_OCTETS,
+    OPT_START,
+    UDP_PAYLOAD,
+    extended_errors,
+    find_option,
+    opt_record,
+)
 
 # The last octet of a key. RD, AD and CD stand where the header has them.
 KEY_EDNS: Final = 0x02
@@ -48,7 +60,7 @@ _REMEMBERED_OCTETS: Final = 512
 _PLAIN = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1, ANCOUNT 0, NSCOUNT 0, ARCOUNT 0
 _WITH_OPT = b"\0\1\0\0\0\0\0\1"
 _NOT_A_QUERY = QR | OPCODE
-_CLASS_IN = b"\0\1"
+CLASS_IN: Final = b"\0\1"
 _OPT_FIELDS = struct.Struct(">6xBHH")  # version, flags, RDLENGTH
 _RECORD_FIELDS = struct.Struct(">H6xH")  # TYPE, RDLENGTH
 _OCTET = tuple(bytes((value,)) for value in range(256))
@@ -58,33 +70,62 @@ class Query:
     """One client's question, built only by parsing.
 
     `wire` are the octets as they came, `end` is where the question ends in them, `key` tells questions with different
-    answers apart (question in lower case, then one octet of RD, CD, AD, EDNS and DO), `has_edns` says that the reply
-    has an OPT record, `size` is how many octets the reply may have.
+    answers apart (question in lower case, then one octet of RD, CD, AD, EDNS and DO), `size` is how many octets the
+    reply may have. `extra` are the options that belong into this client's reply only, none for nearly all; a listener
+    sets it and every rendering heeds it. `is_remembered` says that the octets were looked at before, for a query
+    without any such option.
     """
 
-    __slots__ = ("_is_remembered", "end", "has_edns", "key", "size", "wire")
+    __slots__ = ("end", "extra", "is_remembered", "key", "size", "wire")
 
-    def __init__(self, wire: bytes, *, tcp: bool = False) -> None:
+    def __init__(self, wire: bytes, *, tcp: bool = False, klass: bytes = CLASS_IN) -> None:
+        """Raises `MalformedQuery`; `klass` is the one class that is expected."""
         self.wire = wire
+        self.extra = b""
         key = _keys.get(wire[2:])
-        self._is_remembered = key is not None
         if key is None:
-            key = _walk(wire)
+            key = _walk(wire, klass)
+            self.is_remembered = False
+        else:
+            self.is_remembered = True
         self.key = key
         self.end = end = len(key) + 11  # the header has 12 octets, the key one more than the question
-        self.has_edns = key[-1] & KEY_EDNS != 0
         if tcp:
             self.size = 65535
-        elif self.has_edns:
+        elif key[-1] & KEY_EDNS:
             # RFC 6891 s6.2.3: "Values lower than 512 MUST be treated as equal to 512."
             payload = wire[end + 3] << 8 | wire[end + 4]
             self.size = UDP_PAYLOAD if payload >= UDP_PAYLOAD else max(payload, 512)
         else:
             self.size = 512  # RFC 1035 s4.2.1
 
+    @property
+    def name(self) -> bytes:
+        """The name in wire form and lower case, with the root's octet at its end."""
+        return self.key[:-5]
+
+    @property
+    def type(self) -> int:
+        """The type that is asked for."""
+        return self.key[-5] << 8 | self.key[-4]
+
+    @property
+    def has_edns(self) -> bool:
+        """Whether the client sent an OPT record, so that the reply has one, too (RFC 6891 s6.1.1)."""
+        return self.key[-1] & KEY_EDNS != 0
+
+    def option(self, code: int) -> bytes | None:
+        """The data of the client's first option of that code; None without one."""
+        return find_option(self.wire, self.end + OPT_OCTETS, len(self.wire), code)
+
     def remember(self) -> None:
-        """Spare the next query of the same octets the walk; worth it for those whose answers are at hand."""
-        if self._is_remembered or len(self.wire) > _REMEMBERED_OCTETS:
+        """Spare the next query of the same octets the walk; worth it for those whose answers are at hand.
+
+        A query whose reply has options of its own is looked at each time, or it would get none or another one's.
+        """
+        if self.is_remembered or len(self.wire) > _REMEMBERED_OCTETS or self.key[-3:-1] != CLASS_IN:
+            return
+        if self.option(COOKIE) is not None or self.option(KEEPALIVE) is not None:
             return
         if len(_keys) >= _REMEMBERED:
             _keys.clear()
@@ -109,7 +150,7 @@ def malformed_reply(datagram: bytes, error: MalformedQuery) -> bytes | None:
     return datagram[:2] + flags + counts + datagram[12:end] + opt
 
 
-def _walk(wire: bytes) -> bytes:
+def _walk(wire: bytes, klass: bytes) -> bytes:
     """Prove that the octets are a query; its key."""
     counts = wire[4:12]
     if (counts != _PLAIN and counts != _WITH_OPT) or wire[2] & _NOT_A_QUERY:  # noqa: PLR1714 - quicker than a set
@@ -123,12 +164,13 @@ def _walk(wire: bytes) -> bytes:
         # A type of 128 and above with a high octet of zero is a meta-type (RFC 6895 s3.1); so is OPT.
         kind = wire[position + 2]
         if (kind >= 128 or kind == OPT) and kind != ANY and not wire[position + 1]:
-            raise MalformedQuery(f"the meta-type {kind} is not served here", NOTIMP)
+            # RFC 9824 s3.5: of NXNAME "the DNS server MUST return a Format Error"; resolvers do not forward it.
+            raise MalformedQuery(f"the meta-type {kind} is not served here", FORMERR if kind == NXNAME else NOTIMP)
     except IndexError:
         raise MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR) from None
     end = position + 5
-    if position > 12 + 254 or wire[position + 3 : end] != _CLASS_IN:
-        raise _question_problem(wire, position)
+    if position > 12 + 254 or wire[position + 3 : end] != klass:
+        raise _question_problem(wire, position, klass)
     bits = wire[2] & RD | wire[3] & (AD | CD)
     if counts == _WITH_OPT:
         bits |= _read_opt(wire, end)
@@ -150,9 +192,20 @@ def _read_opt(wire: bytes, end: int) -> int:
     start = end + OPT_OCTETS
     if start + length != len(wire):
         raise MalformedQuery(f"{len(wire) - start} octets follow the OPT header, expected {length}", FORMERR)
-    if length and extended_errors(wire, start, len(wire)) is None:
-        raise MalformedQuery("the options do not fill the OPT record", FORMERR)
+    if length:
+        _prove_options(wire, start)
     return KEY_EDNS | KEY_DO if flags & 0x8000 else KEY_EDNS
+
+
+def _prove_options(wire: bytes, start: int) -> None:
+    """The options fill the OPT record, and a cookie is one."""
+    if extended_errors(wire, start, len(wire)) is None:
+        raise MalformedQuery("the options do not fill the OPT record", FORMERR)
+    # RFC 7873 s4: a client cookie of 8 octets, alone or before a server cookie of 8 to 32; s5.2.2: any other length is
+    # a format error.
+    cookie = find_option(wire, start, len(wire), COOKIE)
+    if cookie is not None and len(cookie) != 8 and not 16 <= len(cookie) <= 40:
+        raise MalformedQuery(f"a cookie of {len(cookie)} octets, expected 8 or 16 to 40", FORMERR)
 
 
 def _header_problem(wire: bytes) -> MalformedQuery:
@@ -174,13 +227,14 @@ def _header_problem(wire: bytes) -> MalformedQuery:
     return MalformedQuery(f"a question that ends nowhere, {additional} additional records", FORMERR)
 
 
-def _question_problem(wire: bytes, position: int) -> MalformedQuery:
+def _question_problem(wire: bytes, position: int, klass: bytes) -> MalformedQuery:
     """Why the question whose name ends at `position` is not served."""
     if position > 12 + 254:
         return MalformedQuery(f"a name of {position - 11} octets, expected at most 255", FORMERR)  # RFC 1035 s2.3.4
     if len(wire) < position + 5:
         return MalformedQuery(f"the message of {len(wire)} octets ends inside the question", FORMERR)
-    return MalformedQuery(f"class {wire[position + 3] << 8 | wire[position + 4]}, expected 1 (IN)", NOTIMP)
+    got = wire[position + 3] << 8 | wire[position + 4]
+    return MalformedQuery(f"class {got}, expected {int.from_bytes(klass, 'big')}", NOTIMP)
 
 
 def _additional_problem(wire: bytes, position: int) -> MalformedQuery:

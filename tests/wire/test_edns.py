@@ -1,5 +1,7 @@
 """What goes upstream, and replies with extended errors."""
 
+import struct
+
 import dns.edns
 import dns.flags
 import dns.message
@@ -9,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubresolver.wire.edns import Failure, error_reply, short_reply, upstream_query
+from stubresolver.wire.edns import (
+    Failure,
+    UpstreamForm,
+    error_reply,
+    short_reply,
+    upstream_query,
+    upstream_query_of,
+)
 from stubresolver.wire.opt import extended_errors
 from stubresolver.wire.query import Query
 
@@ -88,11 +97,42 @@ def test_failure_renders_as_its_error():
     )
 
 
-def test_truncated_short_reply():
-    """A truncated reply has TC, the question, OPT, and nothing else."""
-    reply = dns.message.from_wire(short_reply(make(), 0, truncated=True))
+@pytest.mark.parametrize("client_subnet", [False, True])
+@pytest.mark.parametrize("dnssec_ok", [False, True])
+@pytest.mark.parametrize("length", [1, 60, 61, 62, 63])
+def test_upstream_form(length, dnssec_ok, client_subnet):
+    """A client subnet goes upstream only where it was asked for, and only as 0.0.0.0/0; padded to 128 all the same."""
+    query = make("a" * length + ".example", want_dnssec=dnssec_ok)
+    wire = UpstreamForm(client_subnet=client_subnet).query(query)
+    assert len(wire) % 128 == 0
+    subnets = [option for option in dns.message.from_wire(wire).options if option.otype == 8]
+    assert [(one.to_text(), one.family, one.srclen) for one in subnets] == (
+        [("ECS 0.0.0.0/0 scope/0", 1, 0)] if client_subnet else []
+    )
+    assert (wire == upstream_query(query)) is not client_subnet
+    assert upstream_query_of(query.key) == upstream_query(query)
+
+
+def test_short_reply_is_cut_to_the_size():
+    """Records of our own are truncated as an upstream's are: on whole RRsets, with TC."""
+    records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, 200) + bytes(200) for kind in range(300, 310))
+    reply = dns.message.from_wire(short_reply(make(payload=512), 0, answers=10, records=records))
     assert reply.flags & dns.flags.TC
-    assert (len(reply.question), reply.answer, reply.authority, reply.edns) == (1, [], [], 0)
+    assert (len(reply.answer), reply.edns) == (2, 0)
+
+
+def test_extra_options_in_every_rendering():
+    """The options that are one client's own stand behind the reply's others, within the client's size."""
+    query = make(payload=512)
+    query.extra = bytes.fromhex("fde8 0002 abcd")
+    plain = dns.message.from_wire(short_reply(query, 0))
+    assert [(option.otype, option.to_wire()) for option in plain.options] == [(65000, b"\xab\xcd")]
+    failure = error_reply(query, 2, 22, "x" * 3000)
+    assert len(failure) == 512
+    assert [option.otype for option in dns.message.from_wire(failure).options] == [15, 65000]
+    without = make(edns=False)
+    without.extra = query.extra
+    assert dns.message.from_wire(short_reply(without, 0)).edns == -1
 
 
 def test_extended_errors_of_options():

@@ -41,7 +41,7 @@ def message(body=None, flags=0x0100, counts=(1, 0, 0, 0)):
     flags=st.sets(st.sampled_from([dns.flags.RD, dns.flags.AD, dns.flags.CD, dns.flags.AA, dns.flags.RA])),
     payload=st.none() | st.integers(0, 65535),
     dnssec_ok=st.booleans(),
-    cookie=st.none() | st.binary(max_size=30),
+    cookie=st.none() | st.binary(min_size=8, max_size=8) | st.binary(min_size=16, max_size=40),
     tcp=st.booleans(),
 )
 def test_same_facts_as_dnspython(*, name, kind, flags, payload, dnssec_ok, cookie, tcp):
@@ -79,7 +79,7 @@ def test_key_ignores_letter_case_of_the_name_only():
 def test_key_ignores_what_is_not_forwarded():
     """Id, AA, RA, Z, RCODE, EDNS payload and options change no answer and so no key."""
     plain = Query(message(question() + OPT, counts=(1, 0, 0, 1))).key
-    other = bytes.fromhex("000029 1000 00000001 0005 000a 0001 ff")
+    other = bytes.fromhex("000029 1000 00000001 0005 fde9 0001 ff")
     assert Query(b"zz" + message(question() + other, flags=0x05CF, counts=(1, 0, 0, 1))[2:]).key == plain
 
 
@@ -117,6 +117,16 @@ REFUSED = {
     "class ANY": (message(question(klass=255)), NOTIMP),
     "AXFR": (message(question(kind=252)), NOTIMP),
     "IXFR": (message(question(kind=251)), NOTIMP),
+    "NXNAME": (message(question(kind=128)), FORMERR),
+    "a cookie of 7 octets": (message(question() + OPT[:-1] + b"\x0b\0\n\0\7" + b"c" * 7, counts=(1, 0, 0, 1)), FORMERR),
+    "a cookie of 15 octets": (
+        message(question() + OPT[:-1] + b"\x13\0\n\0\x0f" + b"c" * 15, counts=(1, 0, 0, 1)),
+        FORMERR,
+    ),
+    "a cookie of 41 octets": (
+        message(question() + OPT[:-1] + b"\x2d\0\n\0\x29" + b"c" * 41, counts=(1, 0, 0, 1)),
+        FORMERR,
+    ),
     "TKEY": (message(question(kind=249)), NOTIMP),
     "a question for OPT": (message(question(kind=41)), NOTIMP),
 }
@@ -129,6 +139,43 @@ def test_refused(case):
     with pytest.raises(MalformedQuery) as caught:
         Query(wire)
     assert caught.value.rcode == rcode
+
+
+def test_facts_of_the_question():
+    """Name and type are told in the form that rules compare: wire form, lower case, a number."""
+    query = Query(message(question(b"\3WwW\0", 0x4102)))
+    assert (query.name, query.type) == (b"\3www\0", 0x4102)
+
+
+def test_options_of_the_client():
+    """An option is found by its code, the first of several; there is none without EDNS."""
+    options = b"\0\x0b\0\0" + b"\0\n\0\x08abcdefgh" + b"\0\n\0\x08ijklmnop"
+    query = Query(message(question() + OPT[:-1] + bytes((len(options),)) + options, counts=(1, 0, 0, 1)))
+    assert (query.option(10), query.option(11), query.option(12)) == (b"abcdefgh", b"", None)
+    assert (Query(PLAIN).option(10), Query(EDNS).option(10)) == (None, None)
+
+
+@pytest.mark.parametrize("option", [b"\0\x0b\0\0", b"\0\n\0\x08abcdefgh"])
+def test_query_with_options_of_its_own_is_not_remembered(option):
+    """Cookie and keepalive are looked at each time: over UDP and TCP, from each client, they are answered otherwise."""
+    module._keys.clear()
+    query = Query(message(question() + OPT[:-1] + bytes((len(option),)) + option, counts=(1, 0, 0, 1)))
+    query.remember()
+    assert not query.is_remembered
+    assert module._keys == {}
+
+
+def test_other_class_if_expected():
+    """A listener can read a query of another class; it never becomes one that the resolver is asked."""
+    module._keys.clear()
+    chaos = message(question(kind=16, klass=3))
+    query = Query(chaos, klass=b"\0\3")
+    query.remember()
+    assert query.key[-3:-1] == b"\0\3"
+    for wire, klass in ((chaos, b"\0\1"), (message(), b"\0\3")):
+        with pytest.raises(MalformedQuery) as caught:
+            Query(wire, klass=klass)
+        assert caught.value.rcode == NOTIMP
 
 
 def test_longest_name():

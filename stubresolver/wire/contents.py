@@ -1,0 +1,58 @@
+"""A look into the answer section of an answer that was parsed: its addresses and its names, for rules about them.
+
+The records were proved well formed by `Answer.parse`; the RDATA of SVCB and HTTPS (RFC 9460) was not, and where it does
+not hold together the rest of it is left out. Pure.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from stubresolver.wire.codes import AAAA, CNAME, DNAME, HTTPS, SVCB, A
+from stubresolver.wire.names import after_name, read_name
+
+_HINTS: Final = {4: (A, 4), 6: (AAAA, 16)}  # SvcParamKeys ipv4hint and ipv6hint: RFC 9460 s7.3
+
+
+def records(wire: bytes, position: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+    """So many records from `position` on: where the owner starts, the type, where RDATA starts and where it ends."""
+    for _ in range(count):
+        start = position
+        rdata = after_name(wire, start) + 10
+        position = rdata + (wire[rdata - 2] << 8 | wire[rdata - 1])
+        yield start, wire[rdata - 10] << 8 | wire[rdata - 9], rdata, position
+
+
+def addresses(wire: bytes, position: int, count: int) -> Iterator[tuple[int, bytes]]:
+    """Type and octets of every address that A, AAAA, SVCB and HTTPS records give."""
+    for _, kind, rdata, end in records(wire, position, count):
+        if kind in (A, AAAA):
+            yield kind, wire[rdata:end]
+        elif kind in (SVCB, HTTPS):
+            yield from _hints(wire[rdata:end])
+
+
+def owners(wire: bytes, position: int, count: int) -> Iterator[bytes]:
+    """Every owner, and every name that a CNAME or DNAME leads to; each once, whole and in lower case."""
+    seen = set()
+    for start, kind, rdata, _ in records(wire, position, count):
+        for place in (start, rdata) if kind in (CNAME, DNAME) else (start,):
+            name = read_name(wire, place)
+            if name not in seen:
+                seen.add(name)
+                yield name
+
+
+def _hints(rdata: bytes) -> Iterator[tuple[int, bytes]]:
+    """The address hints of one SVCB or HTTPS record: SvcPriority, TargetName, then the parameters (RFC 9460 s2.2)."""
+    position = 2
+    while position < len(rdata) and rdata[position]:  # RFC 9460 s2.2: TargetName is not compressed
+        position += rdata[position] + 1
+    position += 1
+    while position + 4 <= len(rdata):
+        key, length = (int.from_bytes(rdata[at : at + 2]) for at in (position, position + 2))
+        value = rdata[position + 4 : position + 4 + length]
+        position += 4 + length
+        if key in _HINTS and position <= len(rdata):
+            kind, octets = _HINTS[key]
+            for at in range(0, len(value) - octets + 1, octets):
+                yield kind, value[at : at + octets]
