@@ -25,6 +25,7 @@ from stubresolver.errors import BadInput
 
 MAXIMUM_OCTETS = 16 * 1024 * 1024  # of a file that is read here; a list has 120 KiB, what is taken over 4 MiB at most
 _MODE = 0o644  # no secret, and the service reads it as another user
+_FOLDER_MODE = 0o755
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO would be waited for without O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,8 +38,7 @@ def install(path: Path, octets: bytes, in_force: bytes) -> None:
     caller says is in force is kept all the same. A folder that is not there is made.
     """
     try:
-        with contextlib.suppress(FileExistsError):  # by a file, too: then opening it as a folder says so
-            path.parent.mkdir(mode=0o755)
+        _make_folder(path.parent)
         with _folder(path) as folder, _locked(folder, path):
             found = _read(folder, path.name)
             if found is not None and found != in_force:
@@ -76,6 +76,17 @@ def read_installed(path: Path) -> bytes | None:
 
 def _previous(path: Path) -> str:
     return f"{path.name}.previous"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make it where it is not there, for everybody to read, whatever the umask."""
+    try:
+        folder.mkdir()
+    except FileExistsError:  # be it a file: opening it as a folder says so
+        return
+    folder.chmod(_FOLDER_MODE)
+    with _folder(folder) as above:
+        os.fsync(above)
 
 
 @contextlib.contextmanager

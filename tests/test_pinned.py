@@ -32,7 +32,7 @@ def installed(path: Path) -> Path:
 
 
 @pytest.fixture
-def loose_umask() -> Iterator[None]:
+def tight_umask() -> Iterator[None]:
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -42,7 +42,7 @@ def names(path: Path) -> set[str]:
     return {each.name for each in path.parent.iterdir()}
 
 
-def test_the_first_list_keeps_the_shipped_one(path, loose_umask) -> None:
+def test_the_first_list_keeps_the_shipped_one(path, tight_umask) -> None:
     """Where no file was in force, what the caller says was in force is the previous list; everybody may read both."""
     install(path, b"first", b"shipped")
     assert read_installed(path) == b"first"
@@ -50,6 +50,7 @@ def test_the_first_list_keeps_the_shipped_one(path, loose_umask) -> None:
     assert names(path) == {"log_list.json", "log_list.json.previous", ".log_list.json.lock"}
     for file in (path, path.with_name("log_list.json.previous")):
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
 
 
 def test_the_list_before_is_kept(installed) -> None:

@@ -58,7 +58,7 @@ def diff_lists(*, old: str, new: str, config_file: Path | None, as_json: bool) -
     either = before.timestamp or after.timestamp or utc_now()  # a list without a date is not of another one
     changes = diff(_as_log_list(before, after.timestamp or either), _as_log_list(after, either))
     if as_json:
-        click.echo(json.dumps([{**asdict(change), "text": str(change)} for change in changes]))
+        click.echo(json.dumps({"changes": [{**asdict(change), "text": str(change)} for change in changes]}))
     else:
         show_changes(Console(highlight=False), changes)
     return _DIFFERS if changes else 0

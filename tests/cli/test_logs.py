@@ -69,7 +69,7 @@ def test_diff_says_what_differs(run, lists) -> None:
     assert found.status == 1
     assert "added Alder 5 (Alder)" in found.out
     assert "removed Cedar 4 (Cedar)" in found.out
-    changes = json.loads(run("logs", "diff", "installed", other, "--json", "--config", lists.config).out)
+    changes = json.loads(run("logs", "diff", "installed", other, "--json", "--config", lists.config).out)["changes"]
     assert {change["kind"] for change in changes} == {"timestamp", "added", "removed"}
     same = run("logs", "diff", "installed", lists.list, "--config", lists.config)
     assert (same.status, same.out.strip()) == (0, "nothing differs")
