@@ -83,7 +83,7 @@ class StaticCt:
                 self._tiles[tile] = trouble
 
     async def _partial_or_full(self, tile: Tile) -> Received:
-        """A tile as wide as the tree makes it.
+        """A tile as wide as the tree makes it, or a wider one that begins with it.
 
         static-ct-api: clients "SHOULD fetch the full tile in parallel as a fallback in case the partial tile is not
         available anymore". Here one after the other: the partial tile of the newest tree head is nearly always there.
@@ -93,8 +93,7 @@ class StaticCt:
         except Trouble as trouble:
             if tile == tile.full or not (isinstance(trouble, NotThere) or trouble.status == 403):
                 raise
-        whole = await self._whole(tile.full)
-        return received(whole.what, whole.url, whole.octets[: tile.width * 32])
+        return await self._whole(tile.full)
 
     async def _whole(self, tile: Tile) -> Received:
         """The tile under its own name, as long as it must be."""

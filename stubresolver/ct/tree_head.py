@@ -123,7 +123,7 @@ def _signed(head: TreeHead, signature: bytes, log: Log) -> TreeHead:
         numbers = f"size {head.size}, timestamp {head.timestamp}, a root of {len(head.root)} octets"
         raise MalformedTreeHead(f"{numbers}; expected below 2^63, below 2^64, 32 octets")
     # DigitallySigned: hash and signature algorithm, opaque signature<0..2^16-1>                RFC 5246 s4.7
-    if len(signature) < 4 or int.from_bytes(signature[2:4], "big") != len(signature) - 4:
+    if int.from_bytes(signature[2:4], "big") != len(signature) - 4:
         raise BadTreeHeadSignature(f"a signature of {len(signature)} octets whose length says otherwise")
     octets = b"".join(
         (

@@ -291,6 +291,56 @@ def test_what_is_no_consistency_proof_is_refused(arguments):
         verify_consistency(*arguments)
 
 
+def folded(leaf, path):
+    """The root to which a path of right-hand neighbours leads: made up to fit."""
+    root = leaf
+    for node in path:
+        root = node_hash(root, node)
+    return root
+
+
+LONG = [bytes((number,)) * 32 for number in range(64)]
+
+
+def test_the_greatest_tree_has_2_to_the_64_less_one_leaves():
+    """RFC 6962 s3.5: uint64 tree_size. A proof for one leaf more does not hold, whatever its hashes are."""
+    root = folded(LEAF, LONG)
+    verify_inclusion(LEAF, 0, (1 << 64) - 1, LONG, root)
+    verify_consistency(1, (1 << 64) - 1, LEAF, root, LONG)
+    assert not holds(verify_inclusion, LEAF, 0, 1 << 64, LONG, root)
+    assert not holds(verify_consistency, 1, 1 << 64, LEAF, root, LONG)
+
+
+def test_the_last_leaf_is_not_leaf_minus_one():
+    """A negative index has the bits of a leaf that is there; it is none."""
+    assert holds(verify_inclusion, leaf_hash(LEAVES[7]), 7, 8, NaiveTree(LEAVES).path(7, 8), ROOT8)
+    assert not holds(verify_inclusion, leaf_hash(LEAVES[7]), -1, 8, NaiveTree(LEAVES).path(7, 8), ROOT8)
+
+
+def test_hashes_of_another_length_never_fit():
+    """With roots made to fit them, too: a hash has 32 octets or there is no proof."""
+    for octets in (BAD[:-1], BAD + b"\0", b""):
+        assert not holds(verify_inclusion, octets, 0, 1, [], octets)
+        assert not holds(verify_inclusion, LEAF, 0, 2, [octets], node_hash(LEAF, octets))
+        assert not holds(verify_inclusion, octets, 0, 2, [BAD], node_hash(octets, BAD))
+        assert not holds(verify_consistency, 1, 1, octets, octets, [])
+        assert not holds(verify_consistency, 1, 2, LEAF, node_hash(LEAF, octets), [octets])
+        assert not holds(verify_consistency, 1, 2, octets, node_hash(octets, BAD), [BAD])
+
+
+def test_a_path_of_another_length_never_fits_a_size():
+    """With roots made to fit them, too: a path that ends before the sizes do, or after, joins no such trees."""
+    verify_consistency(1, 2, LEAF, node_hash(LEAF, BAD), [BAD])
+    assert not holds(verify_consistency, 1, 100, LEAF, node_hash(LEAF, BAD), [BAD])
+    path = TREE.proof(3, 4)
+    verify_consistency(3, 4, TREE.root(3), TREE.root(4), path)
+    higher = [node_hash(BAD, TREE.root(size)) for size in (3, 4)]
+    assert not holds(verify_consistency, 3, 4, *higher, [*path, BAD])
+    verify_inclusion(LEAF, 0, 2, [BAD], node_hash(LEAF, BAD))
+    assert not holds(verify_inclusion, LEAF, 0, 100, [BAD], node_hash(LEAF, BAD))
+    assert not holds(verify_inclusion, LEAF, 0, 1, [BAD], node_hash(BAD, LEAF))
+
+
 def test_a_proof_error_says_what_was_got_and_expected():
     """The text names both roots where a path leads astray, and both lengths where it is too long."""
     with pytest.raises(ProofError, match=f"{ROOT8.hex()}, expected {ROOT6.hex()}"):

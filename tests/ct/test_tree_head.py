@@ -168,6 +168,10 @@ MISSIGNED = {
     "an empty signature": changed(tree_head_signature=""),
     "no signature inside": changed(tree_head_signature=base(b"\4\3\0\0")),
     "a signature of another length": changed(tree_head_signature=base(SIGNER.head_signature(SIZE, TIME, ROOT) + b"\0")),
+    "a length that is not the signature's": changed(
+        tree_head_signature=base(b"\4\3\0\0" + SIGNER.head_signature(SIZE, TIME, ROOT)[4:])
+    ),
+    "three octets": changed(tree_head_signature=base(b"\4\3\0")),
     "RSA from a P-256 log": changed(tree_head_signature=base(b"\4\1" + SIGNER.head_signature(SIZE, TIME, ROOT)[2:])),
     "SHA-1": changed(tree_head_signature=base(b"\2\3" + SIGNER.head_signature(SIZE, TIME, ROOT)[2:])),
 }
@@ -193,6 +197,7 @@ MALFORMED_CHECKPOINT = {
     "not UTF-8": CHECKPOINT + b"\xff",
     "a carriage return": CHECKPOINT.replace(b"\n", b"\r\n"),
     "a zero octet": CHECKPOINT + b"\0",
+    "an escape sequence in another's line": note(lines=LINE + WITNESS.replace("w1", "\x1b[2J")),
     "another log's origin": note(TEXT.replace("2026h2", "2026h1"), LINE.replace("2026h2", "2026h1")),
     "an origin with its scheme": note("https://" + TEXT),
     "an origin with its slash": note(TEXT.replace("2026h2\n", "2026h2/\n")),
@@ -221,7 +226,8 @@ def test_octets_that_are_no_checkpoint_are_malformed(octets):
         read_checkpoint(octets, STATIC_LOG)
 
 
-SHORT = base(sha256(f"{ORIGIN}\n".encode() + b"\5" + STATIC.log_id).digest()[:4] + bytes(6))
+KEY_ID = sha256(f"{ORIGIN}\n".encode() + b"\5" + STATIC.log_id).digest()[:4]
+SHORT = base(KEY_ID + bytes(6))
 MISSIGNED_CHECKPOINT = {
     "only others sign": note(lines=WITNESS + OTHER_KEY),
     "another log signs in its name": note(lines=STRANGER.note_line(SIZE, TIME, ROOT)),
@@ -234,6 +240,9 @@ MISSIGNED_CHECKPOINT = {
         )
     ),
     "the log's key under another name": note(lines=STATIC.note_line(SIZE, TIME, ROOT, name="logs.example/2026h1")),
+    "the log's key and its key id under another name": note(
+        lines=STATIC.note_line(SIZE, TIME, ROOT, name="logs.example/2026h1", key_id=KEY_ID)
+    ),
     "the log signs twice": note(lines=LINE + STATIC.note_line(SIZE, TIME + 1, ROOT)),
     "another size": note(TEXT.replace(str(SIZE), str(SIZE + 1))),
     "an empty tree": note(TEXT.replace(str(SIZE), "0")),
