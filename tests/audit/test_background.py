@@ -11,15 +11,16 @@ import trio
 
 from stubresolver.audit import Report, read_entries
 from stubresolver.audit.background import LOOK, Auditor, tell_kept
-from stubresolver.audit.keeping import alarm_octets
+from stubresolver.audit.keeping import alarm_octets, audit_and_keep
 from stubresolver.audit.keeping import keep as keep_report
 from stubresolver.audit.report import Finding, Kind, Received
 from stubresolver.ct import LogList
 from stubresolver.errors import FetchFailed
 from stubresolver.evidence import EvidenceStore
 from stubresolver.evidence.audits import MAXIMUM_ALARM, Audited, Raised
+from stubresolver.lab.authority import octet_string
 from stubresolver.lab.log_api import LogFront
-from stubresolver.lab.logs import log_list_json, slug
+from stubresolver.lab.logs import log_list_json, milliseconds, sct_list, slug
 from stubresolver.lab.world import NAME, World
 from stubresolver.verify import Presented, Verifier
 
@@ -95,7 +96,7 @@ async def run_for(hours, store, world, logs):
 async def test_new_leaf_is_audited_once_when_due(autojump_clock, store, world, logs):
     """A static-ct log is asked an hour after its minute, an RFC 6962 log an hour after its day; then never again."""
     keep(store, world)
-    await run_for(24 * 7, store, world, logs)
+    await run_for(24 * 3, store, world, logs)
     assert logs.asked == [(1.2, "birch-1"), (25.0, "alder-1")]
     assert [each.outcome for each in store.audits().outcomes()] == ["proved", "proved"]
 
@@ -142,8 +143,9 @@ async def test_refused_leaf_is_not_audited(autojump_clock, store, world, logs):
     assert logs.asked == []
 
 
-async def test_note_is_repeated_hourly_then_daily(autojump_clock, store, world, logs, caplog):
+async def test_note_is_repeated_hourly_then_daily(autojump_clock, store, world, logs, caplog, monkeypatch):
     """A log that cannot be reached is asked hourly for a day, then daily; after a week that is a warning."""
+    monkeypatch.setattr("stubresolver.audit.background.LOOK", HOUR)
     caplog.set_level(logging.INFO, "stubresolver")
     keep(store, world, timedelta(days=3))
     logs.down = True
@@ -179,6 +181,26 @@ async def test_alarm_is_logged_as_an_error_and_at_every_start(autojump_clock, st
     caplog.clear()
     assert tell_kept(store.audits()) == 1
     assert "AUDIT ALARM 1 is kept since 2026-11-02 (wrong-root, seen 2 times)" in caplog.text
+
+
+async def test_gravest_outcome_of_one_log_stands(store, world):
+    """Two SCTs of one log are one row: that it holds the second leaf does not hide that it lacks the first."""
+    old = Logs(world, lambda: NOW)
+    index = world.alder1.tree.size
+
+    def stamp(issuer_key_hash, tbs):
+        signing = ((world.alder1, -3), (world.alder1, -2), (world.birch1, -2))
+        times = [(log, milliseconds(NOW + timedelta(days=days))) for log, days in signing]
+        return octet_string(sct_list([log.sign(issuer_key_hash, tbs, time) for log, time in times]))
+
+    leaf = world.issue(stamp, starts=timedelta(days=-4)).chain[0]
+    old.fronts["alder-1"].tree = world.alder1.tree.with_other(index, b"another leaf")
+    issuer = bytes.fromhex(world.lab.intermediate_spki_sha256)
+    entries = read_entries(leaf, issuer, world.log_list).entries
+    reports = await audit_and_keep(store.audits(), entries, old.get, NOW, inline)
+    assert [report.outcome.value for report in reports] == ["alarm", "proved", "proved"]
+    kept = {each.log: each.outcome for each in store.audits().outcomes()}
+    assert kept == {world.alder1.log_id.hex(): "alarm", world.birch1.log_id.hex(): "proved"}
 
 
 def test_many_alarms_are_told_in_few_lines(store, caplog):
@@ -242,7 +264,8 @@ async def test_damaged_record_is_said_and_passed_over(autojump_clock, store, wor
     keep(store, world, timedelta(days=3), upstream="tls://127.0.0.3#dns.lab")
     await run_for(24.5, store, world, logs)
     assert [hours for hours, _ in logs.asked] == [0.0, 0.0]
-    assert len([record for record in caplog.records if "could not be audited" in record.getMessage()]) == 2
+    told = [record for record in caplog.records if "could not be audited" in record.getMessage()]
+    assert [record.exc_info for record in told] == [None, None]
 
 
 async def test_clock_that_was_ahead_delays_nothing(autojump_clock, store, world, logs):

@@ -14,7 +14,7 @@ from stubresolver.ct import LogList
 from stubresolver.ct.tree_head import TreeHead, read_tree_head
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence import EvidenceStore
-from stubresolver.evidence.audits import MAXIMUM_ALARM, MAXIMUM_ALARMS, Audited, Raised
+from stubresolver.evidence.audits import MAXIMUM_ALARM, Audited, Raised
 from stubresolver.lab.log_api import LogFront
 from stubresolver.lab.logs import LabLog, log_list_json, slug
 
@@ -146,27 +146,43 @@ def test_alarm_beyond_the_bound_is_refused(store):
     assert store.audits().outcomes() == []
 
 
-def test_flood_of_alarms_displaces_none_of_another_kind(store):
+@pytest.fixture
+def few(monkeypatch):
+    """A bound on alarms that is reached sooner: each is a transaction that the disk must confirm."""
+    monkeypatch.setattr("stubresolver.evidence.audits.MAXIMUM_ALARMS", 12)
+    return 12
+
+
+def test_flood_of_alarms_displaces_none_of_another_kind(store, few):
     """Whoever raises hundreds of alarms of one log and kind gets rid of his newest ones alone."""
     first = [raise_one(store)[0], raise_one(store, kind="rollback")[0], raise_one(store, log=LAB[1])[0]]
-    for number in range(MAXIMUM_ALARMS + 20):
+    for number in range(few + 8):
         kept = raise_one(store, leaf=f"{number:064x}", kind="missing-leaf")
-        assert bool(kept) == (number < MAXIMUM_ALARMS - 3)
+        assert bool(kept) == (number < few - 3)
     alarms = store.audits().alarms()
-    assert len(alarms) == MAXIMUM_ALARMS
+    assert len(alarms) == few
     assert alarms[:3] == first
     assert [alarm.leaf for alarm in alarms[3:6]] == [f"{number:064x}" for number in range(3)]
-    assert len(store.audits().outcomes()) == MAXIMUM_ALARMS + 20 + 2
+    assert len(store.audits().outcomes()) == few + 8 + 2
 
 
-def test_full_store_makes_room_for_a_new_kind(store):
+def test_full_store_makes_room_for_a_new_kind(store, few):
     """The largest group gives its newest for an alarm of another log."""
-    for number in range(MAXIMUM_ALARMS):
+    for number in range(few):
         raise_one(store, leaf=f"{number:064x}", kind="missing-leaf")
     assert raise_one(store, log=LAB[1])
     alarms = store.audits().alarms()
-    assert len(alarms) == MAXIMUM_ALARMS
-    assert (alarms[-1].log, alarms[-2].leaf) == (LAB[1].log_id.hex(), f"{MAXIMUM_ALARMS - 2:064x}")
+    assert len(alarms) == few
+    assert (alarms[-1].log, alarms[-2].leaf) == (LAB[1].log_id.hex(), f"{few - 2:064x}")
+
+
+def test_first_of_each_kind_stays_where_all_differ(store, few):
+    """Where no two alarms are alike, those that came first stay, and the newest is told of by its outcome alone."""
+    for number in range(few):
+        assert raise_one(store, kind=f"kind {number}")
+    assert raise_one(store, kind="one more") == ()
+    assert [alarm.kind for alarm in store.audits().alarms()] == [f"kind {number}" for number in range(few)]
+    assert store.audits().outcomes()[0].kind == "one more"
 
 
 def test_outcomes_are_bounded(store, monkeypatch):
