@@ -6,6 +6,7 @@ address. The only client subnet (RFC 7871) that can be sent is the empty one, 0.
 tell the client's either.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,8 @@ _BLOCK = 128
 # RFC 6891 s6.2.5: "A good compromise may be the use of an EDNS maximum payload size of 4096 octets as a starting
 # point." Our transports are streams, so nothing is ever fragmented; a front end may ask its own server by UDP with it.
 _PAYLOAD = 4096
+
+_COUNTS = struct.Struct(">4H")  # RFC 1035 s4.1.1
 
 
 def _query_header(bits: int) -> bytes:
@@ -85,7 +88,7 @@ def short_reply(
     wire = query.wire
     bits = query.key[-1]
     flags = bytes((QR | bits & RD, RA | bits & CD | rcode))
-    counts = bytes((0, 1, 0, answers, 0, authority, 0, 1 if query.has_edns else 0))
+    counts = _COUNTS.pack(1, answers, authority, 1 if query.has_edns else 0)
     opt = opt_record(options, dnssec_ok=bool(bits & KEY_DO)) if query.has_edns else b""
     reply = wire[:2] + flags + counts + wire[12 : query.end] + records + opt
     if query.extra or len(reply) > query.size:
