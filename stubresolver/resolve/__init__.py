@@ -1,5 +1,7 @@
-"""From a query to a reply: cache, names answered here, one exchange for all who ask the same at once."""
+"""From a query to a reply: cache, what is known here, one exchange for all who ask the same at once."""
 
-from stubresolver.resolve.resolver import Exchanger, Resolver, ResolverOptions, ResolverStatistics
+from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
+from stubresolver.resolve.ports import Exchanger, Local
+from stubresolver.resolve.resolver import Resolver
 
-__all__ = ["Exchanger", "Resolver", "ResolverOptions", "ResolverStatistics"]
+__all__ = ["Exchanger", "Local", "Resolver", "ResolverOptions", "ResolverStatistics"]

@@ -1,93 +1,79 @@
 """The resolver: every query gets exactly one reply, an answer or the reason why there is none.
 
-Theory of operation. `answer_nowait` looks into the cache and at the names that are answered here. What it cannot answer
-goes to `answer_soon`, which joins the flight for the query's key or starts one. A flight is one exchange; all who
-asked the same in the meantime only wait, so one client's giving up cancels nobody else. However the flight ends, it
-leaves the table and each of its askers gets its own rendering, with its own id, letter case and size.
+Theory of operation. `answer_nowait` looks into the cache, then at what is known here. What it cannot answer goes to
+`answer_soon`, which joins the flight for the query's key or starts one. A flight is one exchange; all who asked the
+same in the meantime only wait, so one client's giving up cancels nobody else. However the flight ends, it leaves the
+table and each of its askers gets its own rendering, with its own id, letter case and size.
 
-No task is made for any of this: a task per miss cost a third of the whole program's processor time per query. Who
-exchanges calls back when the exchange has ended, and promises to do so in bounded time.
+An answer that has ended is better than none (RFC 8767). It is given to who has waited for `CLIENT_SECONDS` while the
+flight goes on; to who waits for a flight that fails; and at once to who asks within `RECHECK_SECONDS` after either. A
+name that is asked for again and again is fetched anew by a flight without askers before its answer ends.
+
+No task is made for any of this but one for all who wait: a task per miss cost a third of the whole program's processor
+time per query. Who exchanges calls back when the exchange has ended, and promises to do so in bounded time.
 
 Knows no upstream and no verdict: an `UpstreamError` is quoted by its `summary` and `info_code`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Final
 
-import msgspec
 import trio
 
-from stubresolver.cache import AnswerCache
-from stubresolver.errors import MalformedAnswer, UpstreamError
-from stubresolver.resolve.local import local_reply
+from stubresolver.cache import AnswerCache, Replacement, is_answer
+from stubresolver.cache.entry import NEVER, Entry
+from stubresolver.errors import UpstreamError
+from stubresolver.resolve.flight import Asker, Flight
+from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
+from stubresolver.resolve.patience import Patience
+from stubresolver.resolve.ports import Exchanger, Local, SpecialNames
 from stubresolver.wire.answer import Answer
-from stubresolver.wire.edns import Failure, upstream_query
+from stubresolver.wire.edns import Failure
+from stubresolver.wire.names import is_within
 from stubresolver.wire.query import Query
 
-_NETWORK_ERROR = 23  # RFC 8914 s4.24
-_NOT_READY = 14  # RFC 8914 s4.15
-_OTHER = 0  # RFC 8914 s4.1
+_NOT_READY: Final = 14  # RFC 8914 s4.15
+_OTHER: Final = 0  # RFC 8914 s4.1
 
-_STOPPING = Failure(_NOT_READY, "the resolver is about to stop")
-_OVERLOADED = Failure(_OTHER, "too many queries under way")
+_STOPPING: Final = Failure(_NOT_READY, "the resolver is about to stop")
+_OVERLOADED: Final = Failure(_OTHER, "too many queries under way")
 
-
-class Exchanger(Protocol):
-    """Whoever can get a query answered: one message out, one message back."""
-
-    def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
-        """Ask the query (wire format) and call `reply` exactly once, at once or later, but within seconds."""
-
-
-class ResolverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much may be under way."""
-
-    # Different questions under way at once: the order of unbound's num-queries-per-thread (unbound.conf(5)).
-    max_flights: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1024
-    # Askers who wait for the same question: far more than one machine's programs ask at once, and little memory.
-    max_askers: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
-
-
-@dataclass(frozen=True, slots=True)
-class ResolverStatistics:
-    """What the resolver has done since it was made; queries = hits + local + misses + coalesced + refused."""
-
-    queries: int
-    hits: int  # answered from the cache
-    local: int  # answered here by rule
-    misses: int  # started an exchange
-    coalesced: int  # joined an exchange under way
-    refused: int  # too many under way, or not running
-    failures: int  # exchanges that brought no answer
-    undelivered: int  # replies whose delivery raised
-    under_way: int  # exchanges now
+_OFTEN: Final = 2  # uses in an answer's life that make it worth fetching anew before its end
 
 
 class Resolver:
-    """Answers queries from the cache, by rule, or by one exchange for all who ask the same at once."""
+    """Answers queries from the cache, by what is known here, or by one exchange for all who ask the same at once."""
 
-    def __init__(self, exchanger: Exchanger, cache: AnswerCache, options: ResolverOptions) -> None:
+    def __init__(
+        self, exchanger: Exchanger, cache: AnswerCache, options: ResolverOptions, local: Local | None = None
+    ) -> None:
+        """`local`: what is known here, instead of the special-use names alone."""
         self._exchanger = exchanger
         self._cache = cache
         self._options = options
-        self._flights: dict[bytes, _Flight] = {}  # those that may be joined, by the query's key
-        self._overtaken: set[_Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
+        self._known: Local = local or SpecialNames()
+        self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
+        self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
+        self._patience = Patience(self._give_up_waiting)
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
-        self._hits = self._local = self._misses = self._coalesced = 0
-        self._refused = self._failures = self._undelivered = 0
+        self._hits = self._local = self._stale = self._misses = self._coalesced = self._refused = 0
+        self._stale_late = self._background = self._failures = self._undelivered = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the time of those who wait, until cancelled; without it they wait for as long as the exchange takes."""
+        task_status.started()
+        await self._patience.run()
 
     def answer_nowait(self, query: Query, now: float) -> bytes | None:
         """The reply, if it can be made without asking anybody; `now` is `trio.current_time()`."""
-        found = self._cache.get(query.key, now)
-        if found is not None:
-            self._hits += 1
-            return found[0].render(query, found[1])
-        reply = local_reply(query)
-        if reply is not None:
-            self._local += 1
-        return reply
+        entry = self._cache.get(query.key, now)
+        if entry is None:
+            return self._answer_otherwise(query, now)
+        self._hits += 1
+        if now >= entry.soon:
+            self._prefetch(query, entry)
+        return entry.answer.render(query, int(now - entry.came))
 
     def answer_soon(self, query: Query, reply: Callable[[bytes], None]) -> None:
         """Call `reply` exactly once, now or later, for a query that `answer_nowait` could not answer."""
@@ -97,11 +83,10 @@ class Resolver:
             flight.askers.append((query, reply))
         elif self._stopping or flight is not None or len(self._flights) >= self._options.max_flights:
             self._refused += 1
-            self._deliver(_STOPPING if self._stopping else _OVERLOADED, [(query, reply)])
+            self._fail(_STOPPING if self._stopping else _OVERLOADED, [(query, reply)])
         else:
             self._misses += 1
-            flight = self._flights[query.key] = _Flight(self, query, reply)
-            self._exchanger.exchange_soon(flight.wire, flight.land)
+            self._take_off(query, [(query, reply)])
 
     async def answer(self, query: Query) -> bytes:
         """The reply to one query, for callers that can wait."""
@@ -120,11 +105,28 @@ class Resolver:
         await arrived.wait()
         return replies[0]
 
+    def know(self, local: Local) -> None:
+        """Other things are known here from now on: what was answered by the earlier ones is forgotten."""
+        self._known = local
+        self.forget()
+
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""
         self._cache.clear()
         self._overtaken.update(self._flights.values())
         self._flights.clear()
+
+    def forget_within(self, name: bytes, keys: list[bytes]) -> int:
+        """Forget what is kept under those of the keys that are for this name or one below it; how many there were.
+
+        The flights for such names are overtaken, whatever the keys.
+        """
+        for key in [key for key in self._flights if _is_for(key, name)]:
+            self._overtaken.add(self._flights.pop(key))
+        found = [key for key in keys if _is_for(key, name) and self._cache.look(key) is not None]
+        for key in found:
+            self._cache.discard(key)
+        return len(found)
 
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""
@@ -137,67 +139,112 @@ class Resolver:
         while self._overtaken:
             self._end(self._overtaken.pop(), _STOPPING)
 
-    def land(self, flight: "_Flight", result: bytes | UpstreamError) -> None:
-        """A flight's exchange has ended; called once by the exchanger, perhaps after `stop` has given it up."""
-        kept = self._flights.get(flight.query.key) is flight
-        if kept:
-            del self._flights[flight.query.key]
-        elif flight in self._overtaken:
-            self._overtaken.remove(flight)
-        else:
-            return
-        outcome: Answer | Failure
-        try:
-            if isinstance(result, UpstreamError):
-                outcome = Failure(result.info_code, result.summary)
-            else:
-                outcome = Answer.parse(result, flight.wire, edns=flight.query.has_edns)
-        except MalformedAnswer as error:
-            outcome = Failure(_NETWORK_ERROR, f"malformed answer from upstream: {error}")
-        if kept:
-            self._cache.put(flight.query.key, outcome, trio.current_time())
-        self._end(flight, outcome)
-        if self._stopping and not self._flights and not self._overtaken:
-            self._landed.set()
-
     def statistics(self) -> ResolverStatistics:
         """A frozen record of the resolver's counters."""
         return ResolverStatistics(
-            queries=self._hits + self._local + self._misses + self._coalesced + self._refused,
+            queries=self._hits + self._local + self._stale + self._misses + self._coalesced + self._refused,
             hits=self._hits,
             local=self._local,
+            stale=self._stale,
             misses=self._misses,
             coalesced=self._coalesced,
             refused=self._refused,
+            stale_late=self._stale_late,
+            background=self._background,
             failures=self._failures,
             undelivered=self._undelivered,
             under_way=len(self._flights) + len(self._overtaken),
         )
 
-    def _end(self, flight: "_Flight", outcome: Answer | Failure) -> None:
-        self._failures += isinstance(outcome, Failure)
-        self._deliver(outcome, flight.askers)
+    def _answer_otherwise(self, query: Query, now: float) -> bytes | None:
+        """The reply to what the cache has no answer for that is still good."""
+        reply = self._known.reply(query)
+        if reply is not None:
+            self._local += 1
+            return reply
+        fallback = self._cache.fallback(query.key, now)
+        if fallback is None or now >= fallback[1].hold:
+            return None
+        self._stale += 1
+        if now >= fallback[1].retry:
+            self._fly_in_background(query)
+        return fallback[0].render_stale(query)
 
-    def _deliver(self, outcome: Answer | Failure, askers: list[tuple[Query, Callable[[bytes], None]]]) -> None:
+    def _prefetch(self, query: Query, entry: Entry) -> None:
+        """Fetch an answer anew that is near its end, once, if it is asked for often."""
+        if entry.uses >= _OFTEN:
+            entry.soon = NEVER
+            self._fly_in_background(query)
+
+    def _fly_in_background(self, query: Query) -> None:
+        """Start a flight that nobody waits for; half of the places are for those that somebody waits for."""
+        room = len(self._flights) < self._options.max_flights // 2
+        if room and query.key not in self._flights and not self._stopping:
+            self._background += 1
+            self._take_off(query, [])
+
+    def _take_off(self, query: Query, askers: list[Asker]) -> None:
+        now = trio.current_time()
+        flight = self._flights[query.key] = Flight(query, askers, self._land)
+        if self._cache.fallback(query.key, now) is not None:
+            self._patience.begin(flight, now)
+        self._exchanger.exchange_soon(flight.wire, flight.land)
+
+    def _land(self, flight: Flight, result: bytes | UpstreamError) -> None:
+        """A flight's exchange has ended; called once by the exchanger, perhaps after `stop` has given it up."""
+        key = flight.query.key
+        current = self._flights.get(key) is flight
+        if current:
+            del self._flights[key]
+        elif flight in self._overtaken:
+            self._overtaken.remove(flight)
+        else:
+            return
+        outcome = flight.read(result)
+        replacement = self._known.vet(flight.query, outcome) if is_answer(outcome) else None
+        if current:
+            self._cache.put(key, replacement or outcome, trio.current_time())
+        self._end(flight, replacement or outcome)
+        if self._stopping and not self._flights and not self._overtaken:
+            self._landed.set()
+
+    def _give_up_waiting(self, flight: Flight) -> None:
+        """Who waits for this flight has waited long enough; the flight itself goes on."""
+        key, now = flight.query.key, trio.current_time()
+        fallback = self._cache.fallback(key, now) if self._flights.get(key) is flight else None
+        if fallback is not None:
+            self._cache.hold(fallback[1], now)
+            askers, flight.askers = flight.askers, []
+            self._stale_late += len(askers)
+            self._deliver(fallback[0].render_stale, askers)
+
+    def _end(self, flight: Flight, outcome: Answer | Failure | Replacement) -> None:
+        """Tell everybody who waits for the flight what came of it."""
+        self._failures += isinstance(outcome, Failure)
+        if isinstance(outcome, (Answer, Failure)) and not is_answer(outcome):
+            self._fail(outcome, flight.askers)
+        else:
+            self._deliver(lambda query: outcome.render(query, 0), flight.askers)
+
+    def _fail(self, failure: Answer | Failure, askers: list[Asker]) -> None:
+        """Tell of a failure, or give what is better than that (RFC 8767 s4)."""
+        fallback = self._cache.fallback(askers[0][0].key, trio.current_time()) if askers else None
+        if fallback is None:
+            self._deliver(lambda query: failure.render(query, 0), askers)
+        else:
+            self._stale_late += len(askers)
+            self._deliver(fallback[0].render_stale, askers)
+
+    def _deliver(self, render: Callable[[Query], bytes], askers: list[Asker]) -> None:
         """Give each asker its own rendering; one whose delivery fails takes nothing from the others."""
         for query, reply in askers:
             try:
-                reply(outcome.render(query, 0))
+                reply(render(query))
             except Exception:  # noqa: BLE001 - counted; the callers of the other askers must not suffer for it
                 self._undelivered += 1
 
 
-class _Flight:
-    """One exchange under way, and everybody who waits for it."""
-
-    __slots__ = ("_resolver", "askers", "query", "wire")
-
-    def __init__(self, resolver: Resolver, query: Query, reply: Callable[[bytes], None]) -> None:
-        self._resolver = resolver
-        self.query = query  # the first one's
-        self.askers = [(query, reply)]
-        self.wire = upstream_query(query)
-
-    def land(self, result: bytes | UpstreamError) -> None:
-        """The exchange has ended."""
-        self._resolver.land(self, result)
+def _is_for(key: bytes, name: bytes) -> bool:
+    """Whether the key's question is for the name or one below it; nearly every name ends otherwise."""
+    asked = key[:-5]  # type, class and the octet of flags follow it
+    return asked.endswith(name) and is_within(asked, name)

@@ -10,7 +10,7 @@ import trio
 
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.errors import ChannelClosed, NoUpstream, PolicyRefused
-from stubresolver.resolve.resolver import Resolver, ResolverOptions
+from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.wire.query import Query
 
 
@@ -69,6 +69,19 @@ async def running(resolver):
 
 def make(exchanger, **options):
     return Resolver(exchanger, AnswerCache(CacheOptions()), ResolverOptions(**options))
+
+
+@contextlib.asynccontextmanager
+async def with_timer(resolver):
+    """As `running`, with the resolver's own task."""
+    async with running(resolver) as nursery:
+        await nursery.start(resolver.run)
+        yield nursery
+
+
+def codes(reply):
+    """The INFO-CODEs of the extended errors."""
+    return [int(option.code) for option in dns.message.from_wire(reply).options]
 
 
 def reason(reply):
@@ -344,3 +357,226 @@ def test_options_are_bounded():
     for wrong in ({"deadline_seconds": 4}, {"max_flights": 0}, {"max_askers": -1}, {"x": 1}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(wrong, ResolverOptions)
+
+
+STALE, SERVFAIL = 3, 2
+
+
+async def test_who_has_waited_long_enough_gets_what_has_ended(autojump_clock):
+    """After 1.8 seconds each asker of a slow flight gets the ended answer; the flight goes on (RFC 8767 s5)."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        await trio.sleep(100)
+        upstream.delay = 3.0
+        start = trio.current_time()
+        replies = []
+        resolver.answer_soon(ask(number=1), lambda reply: replies.append((trio.current_time() - start, reply)))
+        await trio.sleep(1)
+        resolver.answer_soon(ask(number=2), lambda reply: replies.append((trio.current_time() - start, reply)))
+        await trio.sleep(1)
+        assert [time for time, _ in replies] == [pytest.approx(1.8)] * 2
+        assert [dns.message.from_wire(reply).id for _, reply in replies] == [1, 2]
+        assert [codes(reply) for _, reply in replies] == [[STALE], [STALE]]
+        assert resolver.statistics().under_way == 1
+        await trio.sleep(1)
+        fresh = resolver.answer_nowait(ask(), trio.current_time())
+        assert (codes(fresh), dns.message.from_wire(fresh).answer[0].ttl) == ([], 60)
+        assert resolver.statistics().stale_late == 2
+        assert len(replies) == 2
+
+
+async def test_nobody_waits_for_a_flight_that_is_overdue(autojump_clock):
+    """Who asks when others have given up waiting gets the ended answer at once, and starts nothing."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        await trio.sleep(100)
+        upstream.delay = 10.0
+        await resolver.answer(ask())
+        assert codes(resolver.answer_nowait(ask(), trio.current_time())) == [STALE]
+        assert (len(upstream.queries), resolver.statistics().stale) == (2, 1)
+
+
+async def test_a_question_without_an_ended_answer_waits(autojump_clock):
+    """Where nothing is kept there is nothing to give: the asker waits for the flight."""
+    resolver = make(Upstream(delay=3.0))
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        assert trio.current_time() == pytest.approx(3)
+
+
+async def test_each_flight_has_its_own_time(autojump_clock):
+    """Flights that begin one after the other end the patience of their askers one after the other."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    names = [f"{number}.example" for number in range(5)]
+    async with with_timer(resolver) as nursery:
+        for name in names:
+            await resolver.answer(ask(name))
+        await trio.sleep(100)
+        upstream.delay, ends = 60.0, []
+
+        async def wait(name):
+            start = trio.current_time()
+            await resolver.answer(ask(name))
+            ends.append((name, trio.current_time() - start))
+
+        for name in names:
+            nursery.start_soon(wait, name)
+            await trio.sleep(0.7)
+        await trio.sleep(3)
+        assert ends == [(name, pytest.approx(1.8)) for name in names]
+
+
+async def test_a_failure_gives_what_has_ended_at_once(autojump_clock):
+    """A flight that fails, or that finds no place, gives its askers the ended answer and not the failure."""
+    upstream = Upstream(delay=0.1)
+    resolver = make(upstream, max_flights=1)
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        await trio.sleep(100)
+        upstream.error = ChannelClosed("closed")
+        start = trio.current_time()
+        assert codes(await resolver.answer(ask())) == [STALE]
+        assert trio.current_time() - start == pytest.approx(0.1)
+        await trio.sleep(40)
+        resolver.answer_soon(ask("other.example"), lambda _: None)
+        assert codes(await resolver.answer(ask())) == [STALE]
+        assert resolver.statistics().refused == 1
+        await resolver.stop(5)
+        assert codes(await resolver.answer(ask())) == [STALE]
+
+
+async def test_after_forget_nothing_falls_back(autojump_clock):
+    """What was trusted once is not given for want of something better either, not even to who waits already."""
+    upstream = Upstream()
+    resolver = make(upstream)
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        await trio.sleep(100)
+        upstream.error, upstream.delay = ChannelClosed("closed"), 3.0
+        replies = []
+        resolver.answer_soon(ask(), replies.append)
+        resolver.forget()
+        await trio.sleep(2)
+        assert replies == []
+        await trio.sleep(2)
+        assert [reason(reply)[:2] for reply in replies] == [(SERVFAIL, 23)]
+
+
+async def test_background_flights_leave_room(autojump_clock):
+    """Flights that nobody waits for take no more than half of the places."""
+    upstream = Upstream()
+    resolver = make(upstream, max_flights=4)
+    names = [f"{number}.example" for number in range(4)]
+    async with with_timer(resolver):
+        for name in names:
+            await resolver.answer(ask(name))
+        await trio.sleep(54.5)
+        upstream.delay = 1.0
+        for name in reversed(names):
+            for _ in range(2):
+                assert resolver.answer_nowait(ask(name), trio.current_time()) is not None
+        statistics = resolver.statistics()
+        assert (statistics.background, statistics.under_way, statistics.misses) == (2, 2, 4)
+        await resolver.stop(5)
+        assert resolver.statistics().background == 2
+
+
+class Withheld:
+    """What takes the place of an answer."""
+
+    ttl = 60
+
+    def render(self, query, age):
+        return b"withheld %d" % age
+
+
+class Knowing:
+    """Local knowledge that withholds every answer, or answers some name."""
+
+    def __init__(self, *, withhold=False, name=None):
+        self.withhold, self.name = withhold, name
+        self.vetted = []
+
+    def reply(self, query):
+        return b"known" if self.name is not None and query.name == self.name else None
+
+    def vet(self, query, answer):
+        self.vetted.append((query, answer))
+        return Withheld() if self.withhold else None
+
+
+async def test_what_is_known_here(autojump_clock):
+    """It is asked after the cache; another knowledge forgets what was answered under the earlier one."""
+    upstream = Upstream()
+    resolver = Resolver(upstream, AnswerCache(CacheOptions()), ResolverOptions(), Knowing())
+    async with running(resolver):
+        await resolver.answer(ask())
+        resolver.know(Knowing(name=ask().name))
+        assert await resolver.answer(ask()) == b"known"
+        assert resolver.statistics().local == 1
+
+
+async def test_a_withheld_answer(autojump_clock):
+    """What takes an answer's place is given to all who wait and kept; nobody gets the answer, now or later."""
+    upstream = Upstream()
+    knowing = Knowing()
+    resolver = Resolver(upstream, AnswerCache(CacheOptions()), ResolverOptions(), knowing)
+    replies = []
+    async with with_timer(resolver):
+        await resolver.answer(ask())
+        await trio.sleep(100)
+        knowing.withhold = True
+        for _ in range(2):
+            resolver.answer_soon(ask(), replies.append)
+        await trio.sleep(2)
+        assert replies == [b"withheld 0"] * 2
+        assert (len(knowing.vetted), len(upstream.queries)) == (2, 2)
+        await trio.sleep(20)
+        assert resolver.answer_nowait(ask(), trio.current_time()) == b"withheld 21"
+        await trio.sleep(100)
+        upstream.error = ChannelClosed("closed")
+        assert reason(await resolver.answer(ask()))[:2] == (SERVFAIL, 23)
+        assert resolver.statistics().failures == 1
+
+
+async def test_failures_are_not_vetted(autojump_clock):
+    """Only what an upstream says about a name is looked at."""
+    knowing = Knowing(withhold=True)
+    resolver = Resolver(Upstream(error=ChannelClosed("x")), AnswerCache(CacheOptions()), ResolverOptions(), knowing)
+    async with running(resolver):
+        assert reason(await resolver.answer(ask()))[0] == SERVFAIL
+    assert knowing.vetted == []
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        (b"\3www\7example\3com\0", {"example.com", "wwwexample.com", "www.example.net", "x"}),
+        (b"\7example\3com\0", {"wwwexample.com", "www.example.net", "x"}),
+        (b"\0", set()),
+        (
+            b"\5other\0",
+            {"www.example.com", "a.www.example.com", "example.com", "wwwexample.com", "www.example.net", "x"},
+        ),
+    ],
+)
+async def test_forgetting_a_name(autojump_clock, name, left):
+    """A name and those below it are forgotten, whatever was asked about them; what is under way is not kept."""
+    names = ["www.example.com", "a.www.example.com", "example.com", "wwwexample.com", "www.example.net", "x"]
+    cache = AnswerCache(CacheOptions())
+    upstream = Upstream()
+    resolver = Resolver(upstream, cache, ResolverOptions())
+    async with running(resolver):
+        for one in names:
+            await resolver.answer(ask(one))
+        for one in names:
+            resolver.answer_soon(ask(one, want_dnssec=True), lambda _: None)
+        assert resolver.forget_within(name, [*cache.every_key(), b"gone\0aaaaa"]) == len(names) - len(left)
+        await trio.sleep(2)
+        for dnssec in (False, True):
+            assert {one for one in names if cache.look(ask(one, want_dnssec=dnssec).key)} == left

@@ -1,0 +1,39 @@
+"""One exchange under way, and everybody who waits for it."""
+
+from collections.abc import Callable
+
+from stubresolver.errors import MalformedAnswer, UpstreamError
+from stubresolver.wire.answer import Answer
+from stubresolver.wire.edns import Failure, upstream_query
+from stubresolver.wire.query import Query
+
+Asker = tuple[Query, Callable[[bytes], None]]
+
+_NETWORK_ERROR = 23  # RFC 8914 s4.24
+
+
+class Flight:
+    """From the first asker's question to what came of it. Without askers it flies for the cache alone."""
+
+    __slots__ = ("_landed", "askers", "query", "wire")
+
+    def __init__(
+        self, query: Query, askers: list[Asker], landed: Callable[["Flight", bytes | UpstreamError], None]
+    ) -> None:
+        self.query = query  # the first one's
+        self.askers = askers
+        self.wire = upstream_query(query)
+        self._landed = landed
+
+    def land(self, result: bytes | UpstreamError) -> None:
+        """The exchange has ended."""
+        self._landed(self, result)
+
+    def read(self, result: bytes | UpstreamError) -> Answer | Failure:
+        """What came of it, as a value."""
+        if isinstance(result, UpstreamError):
+            return Failure(result.info_code, result.summary)
+        try:
+            return Answer.parse(result, self.wire, edns=self.query.has_edns)
+        except MalformedAnswer as error:
+            return Failure(_NETWORK_ERROR, f"malformed answer from upstream: {error}")

@@ -1,0 +1,33 @@
+"""What a person may say about the resolver, and what it says of itself."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+
+class ResolverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much may be under way."""
+
+    # Different questions under way at once: the order of unbound's num-queries-per-thread (unbound.conf(5)).
+    max_flights: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1024
+    # Askers who wait for the same question: far more than one machine's programs ask at once, and little memory.
+    max_askers: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverStatistics:
+    """What the resolver has done since it was made; queries = hits + local + stale + misses + coalesced + refused."""
+
+    queries: int
+    hits: int  # answered from the cache
+    local: int  # answered by what is known here
+    stale: int  # answered at once with an answer that had ended, because a better one was not to be had shortly before
+    misses: int  # started an exchange
+    coalesced: int  # joined an exchange under way
+    refused: int  # too many under way, or not running
+    stale_late: int  # of those who waited or were refused: got an answer that had ended
+    background: int  # exchanges that nobody waited for: before an answer's end, or to see whether the upstream is back
+    failures: int  # exchanges that brought no answer
+    undelivered: int  # replies whose delivery raised
+    under_way: int  # exchanges now

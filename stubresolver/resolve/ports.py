@@ -1,0 +1,38 @@
+"""What the resolver needs of others, by shape: somebody who asks, somebody who knows names that are not asked for."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from stubresolver.cache import Replacement
+from stubresolver.errors import UpstreamError
+from stubresolver.resolve.local import local_reply
+from stubresolver.wire.answer import Answer
+from stubresolver.wire.query import Query
+
+
+class Exchanger(Protocol):
+    """Whoever can get a query answered: one message out, one message back."""
+
+    def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
+        """Ask the query (wire format) and call `reply` exactly once, at once or later, but within seconds."""
+
+
+class Local(Protocol):
+    """Whoever knows what is answered here, and what may not be answered."""
+
+    def reply(self, query: Query) -> bytes | None:
+        """The reply to a query that goes to no upstream; None for all others. Asked after the cache has missed."""
+
+    def vet(self, query: Query, answer: Answer) -> Replacement | None:
+        """What takes the place of an upstream's answer that nobody may have; None for all others."""
+
+
+class SpecialNames:
+    """Nothing but the special-use names of the RFCs."""
+
+    def reply(self, query: Query) -> bytes | None:
+        """The reply for a special-use name."""
+        return local_reply(query)
+
+    def vet(self, query: Query, answer: Answer) -> None:
+        """Every answer may be had."""
