@@ -18,6 +18,7 @@ from stubresolver.audit.options import AuditOptions
 from stubresolver.cache import CacheOptions
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, ConfigError
+from stubresolver.local import LocalOptions
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
 from stubresolver.upstream import Upstream, UpstreamOptions, parse_upstream
@@ -89,6 +90,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     upstream: UpstreamOptions = UpstreamOptions()
     resolver: ResolverOptions = ResolverOptions()
     cache: CacheOptions = CacheOptions()
+    local: LocalOptions = LocalOptions()
     trust: TrustOptions = TrustOptions()
     evidence: EvidenceOptions = EvidenceOptions()
     logs: LogsOptions = LogsOptions()
@@ -106,6 +108,7 @@ class Settings:
     upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
     resolver: ResolverOptions = field(default_factory=ResolverOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
+    local: LocalOptions = field(default_factory=LocalOptions)  # its files by their whole paths
     policy_file: Path | None = None
     upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
     log_list_file: Path | None = None
@@ -171,6 +174,7 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         upstream=document.upstream,
         resolver=document.resolver,
         cache=document.cache,
+        local=_whole_paths(document.local, folder),
         policy_file=folder / document.trust.policy if document.trust.policy else None,
         upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder),
         log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
@@ -334,6 +338,17 @@ def _upstream_policies(
             raise ConfigError(name, key, "expected the path of a policy file, got an empty text")
         policies[upstream] = folder / file
     return policies
+
+
+def _whole_paths(local: LocalOptions, folder: Path) -> LocalOptions:
+    """The same with the paths of its files counted from the configuration's folder."""
+    lists = tuple(msgspec.structs.replace(entry, file=str(folder / entry.file)) for entry in local.block_lists)
+    return msgspec.structs.replace(
+        local,
+        hosts=tuple(str(folder / file) for file in local.hosts),
+        block_lists=lists,
+        allow_lists=tuple(str(folder / file) for file in local.allow_lists),
+    )
 
 
 def _parsed(parse: Callable[[str], _T], text: str, name: str, key: str) -> _T:

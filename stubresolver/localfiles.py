@@ -60,13 +60,12 @@ class LocalFiles:
         self,
         options: LocalOptions,
         source: str = "defaults",
-        folder: Path = Path("/"),
         *,
         forwarded: Collection[bytes] = (),
         private: Collection[bytes] = (),
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`source` is the configuration's name, `folder` what its paths count from; raises `ConfigError`.
+        """`source` is the configuration's name; raises `ConfigError`.
 
         Special names at or below a `forwarded` zone are left to it; `private` zones may hold private addresses.
         """
@@ -79,9 +78,9 @@ class LocalFiles:
         self._secret = os.urandom(16)
         self._counts = LocalCounts()
         parse_list = _list_parser(self._secret)
-        self._hosts = [_Source(folder / file, _parse_hosts, HOSTS_OCTETS) for file in options.hosts]
-        self._blocking = [_Source(folder / entry.file, parse_list, LIST_OCTETS) for entry in options.block_lists]
-        self._allowing = [_Source(folder / file, parse_list, LIST_OCTETS) for file in options.allow_lists]
+        self._hosts = [_Source(Path(file), _parse_hosts, HOSTS_OCTETS) for file in options.hosts]
+        self._blocking = [_Source(Path(entry.file), parse_list, LIST_OCTETS) for entry in options.block_lists]
+        self._allowing = [_Source(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
         self._blocks: BlockLists | None = None
         self._knowledge = LocalKnowledge(special=self._special, records=self._records, guard=self._guard)
 

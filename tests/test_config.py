@@ -88,6 +88,10 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ('[listen]\naddresses = ["localhost:53"]', "listen.addresses[0]", "not an IP address"),
         ("[listen]\ntcp_clients = 0", "listen.tcp_clients", ">= 1"),
         ("[cache]\nmax_ttl = true", "cache.max_ttl", "int"),
+        ("[local]\nhosts = '/etc/hosts'", "local.hosts", "array"),
+        ("[local]\nspecial = {onion = 1}", "local.special[...]", "bool"),
+        ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", "'drop'"),
+        ("[local]\nblock_lists = ['x']", "local.block_lists[0]", "object"),
         ("[cache]\nmax_tll = 5", "cache.max_tll", "unknown"),
         ("[trsut]\npolicy = ''", "trsut", "unknown"),
         ("[trust]\npolicy = 7", "trust.policy", "str"),
@@ -170,6 +174,21 @@ def test_systems_store_is_named_with_a_warning(tmp_path: Path, monkeypatch: pyte
     assert loaded.anchors == f"the system's store, {store}"
     assert "whoever administers it, and any product that installs a root" in loaded.warning
     assert not load_policy_file(None).warning
+
+
+def test_local_files_count_from_the_folder() -> None:
+    """The files of local knowledge are named like every other file; what is said of them is checked by its shape."""
+    local = parse(
+        '[local]\nhosts = ["h", "/etc/hosts"]\nallow_lists = ["a"]\n'
+        'block_lists = [{file = "b"}, {file = "/x/c", answer = "zero"}]\n'
+    ).local
+    assert local.hosts == ("/etc/mine/h", "/etc/hosts")
+    assert local.allow_lists == ("/etc/mine/a",)
+    assert [(entry.file, entry.answer) for entry in local.block_lists] == [
+        ("/etc/mine/b", "nxdomain"),
+        ("/x/c", "zero"),
+    ]
+    assert parse("").local.hosts == ("/etc/hosts",)
 
 
 def test_upstream_may_name_its_own_policy() -> None:

@@ -32,12 +32,12 @@ def options(*, hosts=(), block=(), allow=(), **others) -> LocalOptions:
     return LocalOptions(hosts=tuple(map(str, hosts)), block_lists=lists, allow_lists=tuple(map(str, allow)), **others)
 
 
-def test_paths_count_from_the_folder(tmp_path: Path) -> None:
-    """A relative path is beside the configuration; each file says what it says."""
+def test_each_file_says_what_it_says(tmp_path: Path) -> None:
+    """Hosts files name, block lists block, allow lists free; together they are told in numbers."""
     (tmp_path / "hosts").write_bytes(b"10.0.0.1 nas\n")
     (tmp_path / "ads").write_bytes(b"ads.example\nfree.example\n")
     (tmp_path / "mine").write_bytes(b"free.example\n")
-    files = LocalFiles(options(hosts=["hosts"], block=["ads"], allow=["mine"]), "c.toml", tmp_path)
+    files = LocalFiles(options(hosts=[tmp_path / "hosts"], block=[tmp_path / "ads"], allow=[tmp_path / "mine"]))
     known = files.read()
     assert (says(known, "nas"), says(known, "ads.example"), says(known, "free.example")) == ("10.0.0.1", 3, None)
     assert files.problems == ()
