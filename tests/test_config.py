@@ -39,7 +39,7 @@ def test_documented_file_names_every_key() -> None:
     """No key can be set that conf/stubresolver.toml does not document."""
     text = CONF.read_text("utf-8")
     settings = Settings()
-    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache, LogsOptions()):
+    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache, settings.local, LogsOptions()):
         for key in options.__struct_fields__:
             assert f"\n{key} = " in text, key
 
