@@ -63,7 +63,7 @@ def decide(known: Log | None, ballot: Ballot, spelling: Spelling) -> Decision:
     else:
         _decide_operator(decision, known, ballot)
         _decide_state(decision, known, ballot)
-        _decide_presence(decision, known, ballot)
+        _decide_presence(decision, ballot)
         _decide_interval(decision, ballot)
     if decision.log is not None:
         decision.log = spelling.applied(decide_details(decision.log, ballot))
@@ -124,13 +124,11 @@ def _decide_state(decision: Decision, known: Log, ballot: Ballot) -> None:
             decision.withheld.append(_withheld(group, f"to be {state_text(group[0].log)}", ballot, against))
 
 
-def _decide_presence(decision: Decision, known: Log, ballot: Ballot) -> None:
+def _decide_presence(decision: Decision, ballot: Ballot) -> None:
     """What counts stays while a quorum lists it, or all voices if they are fewer; what does not, while anyone does."""
-    if counts_until(known) == NEVER or counts_until(decision.log) == NEVER:
-        stays = bool(ballot.listings)
-    else:
-        stays = ballot.is_kept([listing for listing in ballot.listings if _until(listing) > NEVER])
-    if not stays:
+    # a source that lists it as counting for nothing has narrowed it to nothing before this
+    counts = counts_until(decision.log) > NEVER
+    if not (ballot.is_kept(ballot.listings) if counts else ballot.listings):
         decision.log = None
         still = names(ballot.listings)
         decision.why[ChangeKind.REMOVED] = f"only {', '.join(still)} still lists it" if still else "no source lists it"

@@ -89,7 +89,7 @@ def living(logs: Mapping[bytes, Log], now: datetime) -> set[bytes]:
 
 def check_shrink(logs: Mapping[bytes, Log], current: LogList, now: datetime) -> None:
     """Refuse logs that hold fewer than two thirds of what counts today, whatever else they hold instead."""
-    wanted = living(current.logs, now) - current.denied.keys()
+    wanted = living(current.logs, now)
     kept = sum(log_id in logs and logs[log_id].is_current(now) for log_id in wanted)
     if kept * 3 < len(wanted) * 2:
         raise SourceRefused(

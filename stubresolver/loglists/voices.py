@@ -57,7 +57,7 @@ def voices(sources: Sequence[Source]) -> list[Voice]:
 
 def why_alike(one: Source, other: Source) -> str:
     """Why two sources are not independent; "" where they are."""
-    if one.origin.casefold() == other.origin.casefold():
+    if one.origin == other.origin:
         return f"both are from {one.origin}"
     if one.digest == other.digest:
         return "they say exactly the same"

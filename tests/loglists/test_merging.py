@@ -63,6 +63,13 @@ def test_a_new_log_is_taken_whole(logs, current):
     assert (log.url, log.submission_url, log.mmd) == ("https://birch-4.lab/",) * 2 + (timedelta(seconds=60),)
 
 
+def test_a_new_operator_is_written_as_the_voucher_writes_it(logs, current):
+    """Where the list in force has no such operator: the source that is vouched for goes before the others."""
+    lists = (as_v3([*logs, replace(NEW, operator="DOGWOOD")]), as_apple([*logs, replace(NEW, operator="Dogwood")]))
+    for shipped, name in (((), "DOGWOOD"), ((1,), "Dogwood")):
+        assert merged(current, *lists, shipped=shipped).log_list.logs[NEW.log_id].operator == name
+
+
 def test_a_new_log_takes_what_all_intervals_have_in_common(logs, current):
     """The later start, the earlier end; where nothing is left, the sources do not list it alike."""
     middle = YEAR[0] + 180 * DAY
@@ -83,6 +90,43 @@ def test_a_new_log_is_withheld_if_any_source_is_against(logs, current):
         )
         assert NEW.log_id not in result.log_list.logs
         assert f"but {THREE} lists it as rejected 2026-11-01T12:00:00Z" in str(result.withheld[0])
+
+
+def test_who_lists_a_new_log_as_pending_does_not_list_it(logs, current):
+    """A third publisher has not decided yet: that is not against it."""
+    pending = replace(NEW, state="pending")
+    result = merged(current, as_v3([*logs, NEW]), as_apple([*logs, NEW]), as_v3([*logs, pending], NOW - DAY))
+    assert kinds(result) == [ChangeKind.ADDED]
+
+
+def test_two_who_could_each_carry_it_carry_nothing(logs, current):
+    """A voucher says Birch's, a quorum Cedar's: whose it is nobody knows, and nothing is taken."""
+    other = replace(NEW, operator="Cedar")
+    lists = (as_v3([*logs, NEW]), as_apple([*logs, other]), as_mozilla([*logs, other]))
+    result = merged(current, *lists, shipped=(0,))
+    assert kinds(result) == []
+    assert {item.operator for item in result.withheld} == {"Birch", "Cedar"}
+    assert "others that are as many list it in another way" in str(result.withheld[0])
+
+
+def test_two_who_could_each_change_a_log_change_nothing(logs, current):
+    """The same of a known log's operator and of its URL."""
+    ours, theirs = changed(logs, logs[0], operator="Birch"), changed(logs, logs[0], operator="Cedar")
+    result = merged(current, as_v3(ours), as_apple(theirs), as_mozilla(theirs), shipped=(0,))
+    assert (kinds(result), len(result.withheld)) == ([], 2)
+    moved = [
+        octets.replace(b"https://alder-1.lab/", b"https://%s.lab/" % to)
+        for octets, to in ((as_v3(logs), b"x"), (as_apple(logs), b"y"), (as_v3(logs, NOW - DAY), b"y"))
+    ]
+    assert kinds(merged(current, *moved, shipped=(0,))) == []
+    assert kinds(merged(current, *moved)) == [ChangeKind.URL]
+
+
+def test_a_log_is_not_brought_back_under_other_operators(logs):
+    """Two say that it counts again, one of them as another's: not alike."""
+    before = pinned(changed(logs, logs[0], state="retired", since=NOW - 60 * DAY), NOW - 7 * DAY)
+    result = merged(before, as_v3(logs), as_apple(changed(logs, logs[0], operator="Mallory")))
+    assert result.log_list.logs[logs[0].log_id].state is LogState.RETIRED
 
 
 @pytest.mark.parametrize("state", ["pending", "rejected"])
@@ -129,6 +173,16 @@ def test_one_rejection_is_enough(logs, current):
     """Rejected counts for nothing at all, not even for old certificates."""
     result = merged(current, as_v3(logs), as_apple(changed(logs, logs[0], state="rejected")))
     assert result.log_list.logs[logs[0].log_id].state is LogState.REJECTED
+
+
+def test_a_rejection_is_remembered_while_anyone_lists_it(logs, current):
+    """One rejects it, the other has dropped it: it stays as rejected, until nobody names it any more."""
+    rejected = as_v3(changed(logs, logs[0], state="rejected"))
+    result = merged(current, rejected, as_apple(logs[1:]))
+    assert result.log_list.logs[logs[0].log_id].state is LogState.REJECTED
+    again = merged(result.log_list, rejected, as_apple(logs[1:]))
+    assert kinds(again) == []
+    assert kinds(merged(result.log_list, as_apple(logs[1:]))) == [ChangeKind.REMOVED]
 
 
 def test_one_absence_is_enough_unless_a_quorum_still_lists_it(logs, current):
@@ -236,6 +290,9 @@ def test_a_source_that_states_no_history_leaves_the_known_one(logs):
     assert result.log_list.logs[logs[0].log_id].previous_operators == previous
     assert result.withheld == ()
     assert merged(before, as_v3(logs)).withheld  # in v3, no history is a statement
+    other_kind = changed(logs, logs[0], kind="static-ct")
+    log = merged(before, as_mozilla(other_kind), as_apple(other_kind)).log_list.logs[logs[0].log_id]
+    assert (log.kind, log.previous_operators) == (LogKind.STATIC_CT, previous)
 
 
 def test_what_judges_nothing_is_filled_in_by_one_and_changed_by_a_quorum(logs, current):
@@ -281,6 +338,8 @@ def test_a_list_is_as_fresh_as_its_witnesses(logs, current):
 def test_a_list_is_never_dated_ahead_of_the_clock(logs, current):
     """Else the clock would be found wrong by the list, until it catches up."""
     ahead = merged(current, as_v3(logs, LATER + timedelta(hours=20)), shipped=(0,))
+    assert ahead.log_list.timestamp == LATER
+    ahead = merged(current, as_v3(logs, LATER + timedelta(hours=20)), as_v3(logs, LATER + timedelta(hours=10)))
     assert ahead.log_list.timestamp == LATER
 
 

@@ -60,6 +60,7 @@ def test_a_version_that_cannot_be_shown_is_refused():
     """It is printed for people: a control character in it is somebody's trick."""
     document = json.loads(as_v3(SAMPLE)) | {"version": "1\x1b[2J"}
     assert "expected a short printable text" in refused(json.dumps(document).encode())
+    assert "expected a short printable text" in refused(json.dumps(document | {"version": "1" * 65}).encode())
 
 
 def test_apple_states_may_lack_their_time():
