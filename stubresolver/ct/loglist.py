@@ -144,12 +144,11 @@ class LogList:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object whose names are unique (RFC 8259 s4): else two readers of one list could see two lists."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(
-            f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice in an object"
-        )
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name!r} stands twice in an object")
+        found[name] = value
     return found
 
 

@@ -310,3 +310,10 @@ def test_two_readings_and_empty_names_are_refused(before, after, words):
     assert VALID.count(before)
     with pytest.raises(LogListError, match=words):
         LogList.parse(VALID.replace(before, after, 1))
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_in_linear_time():
+    """Neither a list nor an exported file of somebody else's can hold us up by its number of names."""
+    names = ", ".join(f'"{number}": 0' for number in range(200_000))
+    with pytest.raises(LogListError, match="'7' stands twice"):
+        LogList.parse(f'{{{names}, "7": 1}}'.encode())
