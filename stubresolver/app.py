@@ -17,6 +17,8 @@ from stubresolver.cache import AnswerCache
 from stubresolver.config import Settings
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
 from stubresolver.evidence import EvidenceStore, Recalled
+from stubresolver.local import LocalKnowledge
+from stubresolver.localfiles import LocalFiles
 from stubresolver.resolve import Resolver
 from stubresolver.serve import TcpServer, UdpServer
 from stubresolver.transport import TLSContext
@@ -46,11 +48,15 @@ log = logging.getLogger("stubresolver")
 class App:
     """A resolver with its upstreams: built from values, run once."""
 
-    def __init__(self, settings: Settings, demands: Mapping[Upstream, Demands]) -> None:
-        """`demands` names the upstreams, the most preferred one first."""
+    def __init__(
+        self, settings: Settings, demands: Mapping[Upstream, Demands], files: LocalFiles | None = None
+    ) -> None:
+        """`demands` names the upstreams, the most preferred one first; `files` have been read."""
         self._settings = settings
+        self._files = files
+        known = None if files is None else files.knowledge
         self._pool = Pool(demands, settings.upstream, report_event)
-        self._resolver = Resolver(self._pool, AnswerCache(settings.cache), settings.resolver)
+        self._resolver = Resolver(self._pool, AnswerCache(settings.cache), settings.resolver, known)
         self._stopping = trio.Event()
 
     async def serve(
@@ -64,6 +70,8 @@ class App:
             async with trio.open_nursery() as listening:
                 for listener in listeners:
                     await listening.start(listener.serve)
+                if self._files is not None:
+                    nursery.start_soon(self._files.watch, self._learn)
                 started()
                 await self._stopping.wait()
                 for listener in listeners:
@@ -120,6 +128,12 @@ class App:
         await self._pool.renew(demands)
         if forget:
             self._resolver.forget()
+
+    def _learn(self, knowledge: LocalKnowledge) -> None:
+        """A file of local knowledge has changed: what it says now is in force, and every answer forgotten."""
+        self._resolver.know(knowledge)
+        if self._files is not None:
+            report_files(self._files)
 
     def stop(self) -> None:
         """Let `serve` finish what is in flight and return."""
@@ -179,6 +193,13 @@ def _demands(verifier: Verifier, evidence: EvidenceStore | None, turn: trio.Capa
     if evidence is not None:
         evidence.keep_demands(verifier.policy, verifier.log_list)
     return Demands(context, verifier, _Recorder(evidence, turn, verifier), policy=shown)
+
+
+def report_files(files: LocalFiles) -> None:
+    """What is known here, in numbers, and what of the files cannot be used."""
+    log.info("known here: %s", files)
+    for problem in files.problems:
+        log.warning("%s", problem)
 
 
 def report_event(event: PoolEvent) -> None:

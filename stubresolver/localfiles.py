@@ -90,6 +90,11 @@ class LocalFiles:
         return self._counts
 
     @property
+    def knowledge(self) -> LocalKnowledge:
+        """What was last read."""
+        return self._knowledge
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What of the files that were last read is not in force, and why."""
         found = [problem for source in self._sources for problem in source.problems]

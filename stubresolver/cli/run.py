@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import click
 import trio
 
 from stubresolver import systemd
-from stubresolver.app import App, build_all_demands
+from stubresolver.app import App, build_all_demands, report_files
 from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
@@ -23,6 +24,7 @@ from stubresolver.config import Settings, load_settings
 from stubresolver.ct.compliance import Freshness
 from stubresolver.errors import SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
+from stubresolver.localfiles import LocalFiles
 from stubresolver.selftest import run_selftest
 from stubresolver.serve import Bound, bind_all, parse_listen_address
 from stubresolver.trust import Trust, load_trust
@@ -73,13 +75,15 @@ def command(
     ).with_trust(policy_file, log_list_file)
     trust = load_trust(settings)
     _test_judgement()
+    files = LocalFiles(settings.local, settings.source, report=partial(log.warning, "%s"))
+    files.read()
     if check_only:
-        _show_settings(settings, trust)
+        _show_settings(settings, trust, files)
         return 0
     log_to_stderr()
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
-        service = _Service(settings, trust, bound, evidence, status_file or default_status_file())
+        service = _Service(settings, trust, bound, evidence, status_file or default_status_file(), files=files)
         trio.run(service.run)
     return 0
 
@@ -108,14 +112,24 @@ def _test_judgement() -> None:
 class _Service:
     """The resolver with what surrounds it: signals, the service manager, the status file."""
 
-    def __init__(self, settings: Settings, trust: Trust, bound: Bound, evidence: EvidenceStore, status: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        trust: Trust,
+        bound: Bound,
+        evidence: EvidenceStore,
+        status: Path,
+        *,
+        files: LocalFiles,
+    ) -> None:
         self._settings = settings
+        self._files = files
         self._trust = trust  # in force
         self._bound = bound
         self._evidence = evidence
         self._status_file = status
         self._reloads = 0
-        self._app = App(settings, build_all_demands(trust, evidence))
+        self._app = App(settings, build_all_demands(trust, evidence), files)
         self._outcome, self._reloaded = "", True  # of the start or of the last reload
         self._clock = self._doubt_clock()
         self._alarms = 0  # of audits, kept until a person dismisses them
@@ -138,6 +152,7 @@ class _Service:
     def _started(self) -> None:
         log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
         self._tell_trust()
+        report_files(self._files)
         self._alarms = tell_kept(self._evidence.audits())
         self._outcome = f"started: {self._trust}"
         self._tell_status()
@@ -272,7 +287,7 @@ async def _alive() -> bool:
     return True
 
 
-def _show_settings(settings: Settings, trust: Trust) -> None:
+def _show_settings(settings: Settings, trust: Trust, files: LocalFiles) -> None:
     """What `--check` found to be in force."""
     click.echo(f"configuration: {settings.source}")
     click.echo(f"listen: {', '.join(str(address) for address in settings.addresses)}")
@@ -281,4 +296,7 @@ def _show_settings(settings: Settings, trust: Trust) -> None:
     click.echo(f"in force: {trust}")
     for warning in trust.warnings(utc_now()):
         click.echo(f"warning: {warning}")
+    click.echo(f"known here: {files}")
+    for problem in files.problems:
+        click.echo(f"warning: {problem}")
     click.echo("everything reads")

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from stubresolver.cache import Replacement
 from stubresolver.errors import UpstreamError
-from stubresolver.resolve.local import local_reply
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.query import Query
 
@@ -25,14 +24,3 @@ class Local(Protocol):
 
     def vet(self, query: Query, answer: Answer) -> Replacement | None:
         """What takes the place of an upstream's answer that nobody may have; None for all others."""
-
-
-class SpecialNames:
-    """Nothing but the special-use names of the RFCs."""
-
-    def reply(self, query: Query) -> bytes | None:
-        """The reply for a special-use name."""
-        return local_reply(query)
-
-    def vet(self, query: Query, answer: Answer) -> None:
-        """Every answer may be had."""

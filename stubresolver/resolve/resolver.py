@@ -23,10 +23,11 @@ import trio
 from stubresolver.cache import AnswerCache, Replacement, is_answer
 from stubresolver.cache.entry import NEVER, Entry
 from stubresolver.errors import UpstreamError
+from stubresolver.local import LocalKnowledge
 from stubresolver.resolve.flight import Asker, Flight
 from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
-from stubresolver.resolve.ports import Exchanger, Local, SpecialNames
+from stubresolver.resolve.ports import Exchanger, Local
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.edns import Failure
 from stubresolver.wire.names import is_within
@@ -51,7 +52,7 @@ class Resolver:
         self._exchanger = exchanger
         self._cache = cache
         self._options = options
-        self._known: Local = local or SpecialNames()
+        self._known: Local = local or LocalKnowledge()
         self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
         self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
         self._patience = Patience(self._give_up_waiting)

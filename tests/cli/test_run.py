@@ -14,6 +14,7 @@ from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
 from stubresolver.evidence import EvidenceStore
 from stubresolver.lab.logs import log_list_json
+from stubresolver.localfiles import LocalFiles
 from stubresolver.serve import Bound
 from stubresolver.trust import load_trust
 
@@ -54,7 +55,14 @@ def make(files, tmp_path):
 
         def service(status=tmp_path / "status.json"):
             settings = load_settings(files.config)
-            return _Service(settings, load_trust(settings), Bound((udp,), (), ()), evidence, status)
+            return _Service(
+                settings,
+                load_trust(settings),
+                Bound((udp,), (), ()),
+                evidence,
+                status,
+                files=LocalFiles(settings.local),
+            )
 
         yield service
         evidence.close()
