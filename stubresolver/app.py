@@ -20,7 +20,7 @@ from stubresolver.evidence import EvidenceStore, Recalled
 from stubresolver.local import LocalKnowledge
 from stubresolver.localfiles import LocalFiles
 from stubresolver.resolve import Resolver
-from stubresolver.serve import TcpServer, UdpServer
+from stubresolver.serve import Front, TcpServer, UdpServer
 from stubresolver.transport import TLSContext
 from stubresolver.trust import Trust, clock_floor
 from stubresolver.upstream import (
@@ -65,8 +65,9 @@ class App:
         """Answer on bound sockets until `stop`; `started` is called when queries are taken."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
-            listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver) for sock in udp]
-            listeners.append(TcpServer(tcp, self._resolver, self._settings.listen))
+            front = Front(self._settings.listen)
+            listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver, front) for sock in udp]
+            listeners.append(TcpServer(tcp, self._resolver, self._settings.listen, front))
             async with trio.open_nursery() as listening:
                 for listener in listeners:
                     await listening.start(listener.serve)

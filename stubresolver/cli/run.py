@@ -26,7 +26,7 @@ from stubresolver.errors import SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.localfiles import LocalFiles
 from stubresolver.selftest import run_selftest
-from stubresolver.serve import Bound, bind_all, parse_listen_address
+from stubresolver.serve import Bound, bind_all, check_listening, parse_listen_address
 from stubresolver.trust import Trust, load_trust
 from stubresolver.verify import iso
 
@@ -73,6 +73,7 @@ def command(
         settings,
         addresses=tuple(dict.fromkeys(map(parse_listen_address, listen))) or settings.addresses,
     ).with_trust(policy_file, log_list_file)
+    check_listening(settings.addresses, settings.listen.allow)
     trust = load_trust(settings)
     _test_judgement()
     files = LocalFiles(settings.local, settings.source, report=partial(log.warning, "%s"))
@@ -97,7 +98,8 @@ def _bind(settings: Settings) -> Bound:
     for sock in bound.udp:
         host = sock.getsockname()[0]
         if not ip_address(host).is_loopback:
-            log.warning("%s can be reached by other machines; without a firewall this is an open resolver", host)
+            answered = ", ".join(settings.listen.allow) or "nobody else: `allow` in [listen] names none"
+            log.warning("%s can be reached by other machines; beside loopback it answers %s", host, answered)
     return bound
 
 

@@ -61,6 +61,7 @@ _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
 _NAME_LENGTHS: Final = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in, struct sockaddr_in6
+_ADDRESSES: Final = {socket.AF_INET: (4, 4), socket.AF_INET6: (8, 16)}  # in them: sin_addr and sin6_addr, their octets
 _NAME: Final = 32
 _CONTROL: Final = socket.CMSG_SPACE(
     20
@@ -90,6 +91,7 @@ class DatagramBatch:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._address_at, self._address_octets = _ADDRESSES[sock.family]
         is_wildcard = sock.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
         if is_wildcard:
             _ask_for_packet_information(sock)
@@ -133,6 +135,11 @@ class DatagramBatch:
                 memory[here : here + _MESSAGE] = memory[there : there + _MESSAGE]
             count += 1
         return dropped + self._transmit(0, count)
+
+    def address(self, slot: int) -> bytes:
+        """The address that this slot's datagram came from: 4 or 16 octets in network order."""
+        start = _PEERS + slot * _PEER + self._address_at
+        return self._memory[start : start + self._address_octets]
 
     def way_back(self, slot: int) -> WayBack:
         """Where an answer to this slot's datagram goes if it is not at hand; to be taken before `send`."""

@@ -45,7 +45,7 @@ class ListenAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """False if other machines may reach it: then it is an open resolver unless a firewall says otherwise."""
+        """False if other machines may reach it: then `serve.allow` says which of them are answered."""
         return self.address.is_loopback
 
     @property

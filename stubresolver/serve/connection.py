@@ -21,9 +21,10 @@ import trio
 
 from stubresolver.errors import MalformedQuery
 from stubresolver.serve.answers import Answers
+from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
 from stubresolver.wire.framing import FrameReader, frame
-from stubresolver.wire.query import Query, malformed_reply
+from stubresolver.wire.query import Query
 
 _RECEIVE = 16384  # octets a turn: some hundred queries, less than a millisecond of work
 
@@ -50,8 +51,10 @@ class End(enum.Enum):
 class Connection:
     """Answers the queries of one client on one stream, which it closes at the end."""
 
-    def __init__(self, stream: trio.abc.Stream, host: str, answers: Answers, options: ListenOptions) -> None:
-        self.host = host
+    def __init__(
+        self, stream: trio.abc.Stream, address: bytes, answers: Answers, options: ListenOptions, front: Front
+    ) -> None:
+        self.address = address  # the client's, in network order
         self.end = End.CLIENT
         self.queries = 0
         self.malformed = 0
@@ -59,6 +62,7 @@ class Connection:
         self._stream = stream
         self._answers = answers
         self._options = options
+        self._front = front
         self._owed = 0
         self._output: list[bytes] = []
         self._unwritten = 0  # octets in `_output` and in the write under way
@@ -116,18 +120,21 @@ class Connection:
     def _take(self, wire: bytes) -> bool:
         """Take one message; False if it deserves no answer, so that the connection is of no use."""
         self.queries += 1
+        now = trio.current_time()
         try:
             query = Query(wire, tcp=True)
         except MalformedQuery as error:
             self.malformed += 1
-            refusal = malformed_reply(wire, error)
+            refusal = self._front.refuse(wire, error, self.address, now, tcp=True)
             if refusal is None:
                 return False
             self._owe()
             self._reply(refusal)
             return True
         self._owe()
-        answer = self._answers.answer_nowait(query, trio.current_time())
+        answer = None if query.is_remembered else self._front.greet(query, self.address, now, tcp=True)
+        if answer is None:
+            answer = self._answers.answer_nowait(query, now)
         if answer is None:
             self._answers.answer_soon(query, self._reply)
         else:

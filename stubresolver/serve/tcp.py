@@ -4,6 +4,7 @@
   a host that opens many connections pushes out its own first. If none is idle the newcomer is closed.
 - `stop` ends listening and reading; `serve` then returns as soon as every answer that is owed has been written. How
   long that may take is the caller's cancel scope.
+- A client that may not ask is let go of at once, whatever place there is.
 - The listening sockets are closed when listening ends.
 """
 
@@ -11,11 +12,13 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import trio
 
 from stubresolver.serve.answers import Answers
 from stubresolver.serve.connection import Connection, End
+from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
 
 
@@ -26,6 +29,7 @@ class TcpStatistics:
     open: int  # connections now
     accepted: int
     refused: int  # closed at once, because all places were taken by busy clients
+    denied: int  # closed at once, because the client may not ask
     evicted: int  # idle ones that gave way to a newcomer
     idle: int  # closed for being idle too long
     slow: int  # cut off for not taking their answers
@@ -36,15 +40,19 @@ class TcpStatistics:
 class TcpServer:
     """Answers the queries that arrive at listening, non-blocking TCP sockets."""
 
-    def __init__(self, sockets: Sequence[socket.socket], answers: Answers, options: ListenOptions) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], answers: Answers, options: ListenOptions, front: Front | None = None
+    ) -> None:
         self._sockets = sockets
         self._answers = answers
         self._options = options
+        self._front = Front(options) if front is None else front
         self._accepting = trio.CancelScope()
         self._connections: set[Connection] = set()
         self._ends: Counter[End] = Counter()
         self._accepted = 0
         self._refused = 0
+        self._denied = 0
         self._queries = 0  # of connections that have ended
         self._malformed = 0
 
@@ -68,6 +76,7 @@ class TcpServer:
             open=len(self._connections),
             accepted=self._accepted,
             refused=self._refused,
+            denied=self._denied,
             evicted=self._ends[End.EVICTED],
             idle=self._ends[End.IDLE],
             slow=self._ends[End.SLOW],
@@ -78,16 +87,19 @@ class TcpServer:
     async def _welcome(self, stream: trio.SocketStream) -> None:
         """Serve a new connection if there is a place for it; the caller closes the stream."""
         try:
-            host = stream.socket.getpeername()[0]
+            address = ip_address(stream.socket.getpeername()[0]).packed
         except OSError:
             return  # the client has gone already
         if self._accepting.cancel_called:
             return  # accepted in the very turn in which we stop
         self._accepted += 1
+        if not self._front.allows(address):
+            self._denied += 1
+            return
         if not self._has_place():
             self._refused += 1
             return
-        connection = Connection(stream, host, self._answers, self._options)
+        connection = Connection(stream, address, self._answers, self._options, self._front)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -104,8 +116,8 @@ class TcpServer:
         idle = [connection for connection in self._connections if connection.is_idle]
         if not idle:
             return False
-        held = Counter(connection.host for connection in self._connections)
-        victim = max(idle, key=lambda connection: (held[connection.host], -connection.idle_since))
+        held = Counter(connection.address for connection in self._connections)
+        victim = max(idle, key=lambda connection: (held[connection.address], -connection.idle_since))
         victim.abort(End.EVICTED)
         self._connections.discard(victim)
         return True

@@ -13,13 +13,16 @@
 import socket
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 
 import trio
 
 from stubresolver.errors import MalformedQuery
 from stubresolver.serve.answers import Answers
 from stubresolver.serve.batch import BATCH, MAX_DATAGRAM, DatagramBatch, WayBack
-from stubresolver.wire.query import Query, malformed_reply
+from stubresolver.serve.front import Front
+from stubresolver.serve.options import ListenOptions
+from stubresolver.wire.query import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +32,25 @@ class UdpStatistics:
     received: int
     answered_at_once: int
     malformed: int  # answered with an error or with silence
+    denied: int  # of clients that may not ask
     unsent: int  # the kernel did not take the answer
 
 
 class UdpServer:
     """Answers the queries that arrive at one bound, non-blocking UDP socket."""
 
-    def __init__(self, sock: socket.socket, answers: Answers) -> None:
+    def __init__(self, sock: socket.socket, answers: Answers, front: Front | None = None) -> None:
         self._sock = sock
         self._answers = answers
+        self._front = Front(ListenOptions()) if front is None else front
+        # On loopback nobody else can ask, so nobody is asked who he is.
+        is_loopback = ip_address(sock.getsockname()[0]).is_loopback
+        self._handle = self._answer if is_loopback else self._answer_if_allowed
         self._reading = trio.CancelScope()
         self._received = 0
         self._later = 0
         self._malformed = 0
+        self._denied = 0
         self._unsent = 0
         self._batch = DatagramBatch(sock)
 
@@ -62,14 +71,15 @@ class UdpServer:
         """The counts so far."""
         return UdpStatistics(
             received=self._received,
-            answered_at_once=self._received - self._malformed - self._later,
+            answered_at_once=self._received - self._malformed - self._denied - self._later,
             malformed=self._malformed,
+            denied=self._denied,
             unsent=self._unsent,
         )
 
     def _drain(self, now: float) -> bool:
         """Take up to a batch of datagrams; True if there may be more."""
-        batch, answer = self._batch, self._answer
+        batch, answer = self._batch, self._handle
         datagrams = batch.receive()
         self._received += len(datagrams)
         self._unsent += batch.send([answer(slot, datagram, now) for slot, datagram in enumerate(datagrams)])
@@ -81,14 +91,28 @@ class UdpServer:
             query = Query(datagram)
         except MalformedQuery as error:
             self._malformed += 1
-            return malformed_reply(datagram, error) if len(datagram) <= MAX_DATAGRAM else None
+            if len(datagram) > MAX_DATAGRAM:
+                return None
+            return self._front.refuse(datagram, error, self._batch.address(slot), now)
+        is_new = not query.is_remembered
+        if is_new:
+            own = self._front.greet(query, self._batch.address(slot), now)
+            if own is not None:
+                return own
         answer = self._answers.answer_nowait(query, now)
         if answer is None:
             self._later += 1
             self._answers.answer_soon(query, partial(self._send_later, self._batch.way_back(slot)))
-        else:
+        elif is_new:
             query.remember()
         return answer
+
+    def _answer_if_allowed(self, slot: int, datagram: bytes, now: float) -> bytes | None:
+        """The same on a socket that other machines can reach."""
+        if self._front.allows(self._batch.address(slot)):
+            return self._answer(slot, datagram, now)
+        self._denied += 1
+        return self._front.turn_away(datagram) if len(datagram) <= MAX_DATAGRAM else None
 
     def _send_later(self, way_back: WayBack, answer: bytes) -> None:
         """Send one answer, now or never."""

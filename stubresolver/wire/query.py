@@ -35,6 +35,7 @@ from stubresolver.wire.codes import (
     SIG,
     TSIG,
 )
+from stubresolver.wire.cookie import is_well_formed
 from stubresolver.wire.opt import (
     COOKIE,
     KEEPALIVE,
@@ -201,10 +202,8 @@ def _prove_options(wire: bytes, start: int) -> None:
     """The options fill the OPT record, and a cookie is one."""
     if extended_errors(wire, start, len(wire)) is None:
         raise MalformedQuery("the options do not fill the OPT record", FORMERR)
-    # RFC 7873 s4: a client cookie of 8 octets, alone or before a server cookie of 8 to 32; s5.2.2: any other length is
-    # a format error.
     cookie = find_option(wire, start, len(wire), COOKIE)
-    if cookie is not None and len(cookie) != 8 and not 16 <= len(cookie) <= 40:
+    if cookie is not None and not is_well_formed(cookie):  # RFC 7873 s5.2.2
         raise MalformedQuery(f"a cookie of {len(cookie)} octets, expected 8 or 16 to 40", FORMERR)
 
 

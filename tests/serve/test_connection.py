@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from stubresolver.serve import ListenOptions
+from stubresolver.serve import Front, ListenOptions
 from stubresolver.serve.connection import _MAX_OUTPUT, Connection, End
 from stubresolver.wire.framing import FrameReader, frame
 
 OPTIONS = ListenOptions(tcp_idle_seconds=10, tcp_queries=4)
+CLIENT = bytes((192, 0, 2, 7))
 
 
 class Client:
@@ -24,7 +25,7 @@ class Client:
         self.writes = 0
         self.deliver = served.send_stream.send_all_hook
         served.send_stream.send_all_hook = self.count_write
-        self.connection = Connection(served, "192.0.2.7", answers, options)
+        self.connection = Connection(served, CLIENT, answers, options, Front(options))
         self.frames = FrameReader()
         self.answers = []
         self.ended_at = math.inf
@@ -158,7 +159,7 @@ async def test_client_that_never_reads_is_cut_off(answers, ask, autojump_clock):
     """A client that does not take its answers within the limit is closed, and its queries are taken no further."""
     client = Client(answers)
     client.stream, served = trio.testing.lockstep_stream_pair()  # a write waits until it is read
-    client.connection = Connection(served, "192.0.2.7", answers, OPTIONS)
+    client.connection = Connection(served, CLIENT, answers, OPTIONS, Front(OPTIONS))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.run)
         await client.stream.send_all(frame(ask("hit", 1)))
@@ -172,7 +173,7 @@ async def test_output_is_bounded(answers, ask, autojump_clock):
     options = ListenOptions(tcp_queries=1000)
     client = Client(answers, options)
     client.stream, served = trio.testing.lockstep_stream_pair()
-    client.connection = Connection(served, "192.0.2.7", answers, options)
+    client.connection = Connection(served, CLIENT, answers, options, Front(options))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.run)
         await client.stream.send_all(b"".join(frame(ask("miss", number)) for number in range(100)))
@@ -188,7 +189,8 @@ async def test_cached_answers_are_held_back_by_the_client(answers, ask):
     answers.size = 60000
     client = Client(answers, ListenOptions(tcp_queries=1000))
     client.stream, served = trio.testing.lockstep_stream_pair()
-    client.connection = Connection(served, "192.0.2.7", answers, ListenOptions(tcp_queries=1000))
+    options = ListenOptions(tcp_queries=1000)
+    client.connection = Connection(served, CLIENT, answers, options, Front(options))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.run)
         await client.stream.send_all(b"".join(frame(ask("hit", number)) for number in range(50)))
@@ -302,3 +304,46 @@ def test_no_octets_raise(data, cuts):
         assert client.connection.end in {End.CLIENT, End.MALFORMED}
 
     trio.run(converse, clock=MockClock(autojump_threshold=0))
+
+
+def with_options(query, *options):
+    """A query of the `ask` fixture with an OPT record and these options."""
+    data = b"".join(struct.pack(">HH", code, len(value)) + value for code, value in options)
+    opt = b"\0\0\x29\4\xd0\0\0\0\0" + struct.pack(">H", len(data)) + data
+    return query[:10] + b"\0\1" + query[12:] + opt
+
+
+async def test_keepalive_is_told_to_who_asks(ask):
+    """RFC 7828 s3.3.2: the reply to a query with the option says our idle time in units of 100 ms, no other."""
+
+    class Hasty:
+        def answer_nowait(self, query, now):
+            return query.extra or b"none"
+
+        def answer_soon(self, query, reply):
+            raise AssertionError
+
+    client = Client(Hasty(), ListenOptions(tcp_idle_seconds=12.5))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        for query in (ask("hit"), with_options(ask("hit")), with_options(ask("hit"), (11, b""))):
+            await client.stream.send_all(frame(query))
+        assert await client.receive(3) == [b"none", b"none", b"\0\x0b\0\2\0\x7d"]
+        await client.stream.aclose()
+
+
+async def test_own_answers_are_owed_like_others(answers, ask):
+    """ANY, CHAOS and a mere cookie are answered in their turn, and the resolver is not asked."""
+    client = Client(answers)
+    cookie = with_options(ask("hit", 4), (10, b"abcdefgh"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        await client.stream.send_all(
+            frame(ask("hit", 1)[:-4] + b"\0\xff\0\1")
+            + frame(ask("hit", 2)[:-4] + b"\0\x10\0\3")
+            + frame(cookie[:2] + b"\1\0\0\0\0\0\0\0\0\1" + cookie[21:])
+        )
+        assert await client.numbers(3) == [1, 2, 4]
+        assert answers.asked == 0
+        assert client.connection.is_idle
+        await client.stream.aclose()

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 import trio
 
-from stubresolver.serve import ListenAddress, ListenOptions, TcpServer, bind_tcp
+from stubresolver.serve import Front, ListenAddress, ListenOptions, TcpServer, bind_tcp
 from stubresolver.wire.framing import FrameReader, frame
 
 
@@ -187,4 +187,20 @@ async def test_client_that_never_reads_holds_nobody_up(answers, ask, listening, 
             await client.send_all(frame(ask("hit", 1)))
             assert await numbers(client, 1) == [1]
         assert answers.asked < 1000
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_may_not_ask_is_let_go(answers, ask, listening, connect, monkeypatch):
+    """A client that is not on the list is closed at once and takes nobody's place; others are served."""
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=1))
+    monkeypatch.setattr(Front, "allows", lambda _, address: address != bytes((127, 0, 0, 9)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        async with connect(listening[0]) as client:
+            await client.send_all(frame(ask("hit", 1)))
+            assert await numbers(client, 1) == [1]
+            assert await is_closed(connect(listening[0], "127.0.0.9"))
+            await client.send_all(frame(ask("hit", 2)))
+            assert await numbers(client, 1) == [2]
+        assert (server.statistics().denied, server.statistics().evicted) == (1, 0)
         nursery.cancel_scope.cancel()

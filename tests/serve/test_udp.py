@@ -2,15 +2,17 @@
 
 import itertools
 import socket
+from ipaddress import ip_address
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubresolver.serve import UdpServer, UdpStatistics, batch
+from stubresolver.serve import Front, UdpServer, UdpStatistics, batch
 from stubresolver.serve.batch import BATCH, MAX_DATAGRAM
 from stubresolver.wire import query as query_module
+from stubresolver.wire.cookie import answering_cookie
 
 
 def bound(address="127.0.0.1", family=socket.AF_INET):
@@ -59,7 +61,7 @@ async def test_answer_at_hand_is_sent_to_its_asker(answers, ask, server_socket):
             assert (await receive(one))[:2] == b"\0\1"
             assert (await receive(two))[:2] == b"\0\2"
         server.stop()
-    assert server.statistics() == UdpStatistics(received=2, answered_at_once=2, malformed=0, unsent=0)
+    assert server.statistics() == UdpStatistics(received=2, answered_at_once=2, malformed=0, denied=0, unsent=0)
 
 
 async def test_later_answer_is_sent_when_it_comes(answers, ask, server_socket):
@@ -119,7 +121,7 @@ def test_failing_send_is_counted_and_forgotten(answers, ask, server_socket, monk
             patch.setattr(batch, "_sendmmsg", lambda *_: -1)
             assert server._drain(0.0) is False
             answers.release()
-        assert server.statistics() == UdpStatistics(received=5, answered_at_once=2, malformed=2, unsent=5)
+        assert server.statistics() == UdpStatistics(received=5, answered_at_once=2, malformed=2, denied=0, unsent=5)
         client.send(ask("hit", 6))
         server._drain(0.0)
         assert client.recv(100)[:2] == b"\0\6"
@@ -175,7 +177,7 @@ async def test_garbage_flood_leaves_the_service_alive(answers, ask, server_socke
             client.send(ask("hit", 9))
             assert (await receive(client))[:2] == b"\0\x09"
         server.stop()
-    assert server.statistics() == UdpStatistics(received=25, answered_at_once=1, malformed=24, unsent=0)
+    assert server.statistics() == UdpStatistics(received=25, answered_at_once=1, malformed=24, denied=0, unsent=0)
 
 
 async def test_oversized_query_gets_no_answer(answers, ask, server_socket):
@@ -259,3 +261,40 @@ async def test_wildcard_answers_from_the_asked_address(answers, ask, family, ask
             answers.release()
             assert (await receive(client))[:2] == b"\0\5"
             server.stop()
+
+
+def test_who_may_not_ask_is_turned_away(answers, ask, server_socket, monkeypatch):
+    """On a socket that others can reach, a client that is not on the list hears REFUSED, and noise hears nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 0))
+        server = UdpServer(sock, answers)
+        with client_of(sock, "127.0.0.1") as client:
+            client.send(ask("hit", 1))
+            server._drain(0.0)
+            assert client.recv(100)[3] & 0x0F == 0
+            monkeypatch.setattr(Front, "allows", lambda _, address: address != bytes((127, 0, 0, 1)))
+            for datagram in (ask("hit", 2), b"noise", ask("hit", 3) + bytes(MAX_DATAGRAM)):
+                client.send(datagram)
+            server._drain(0.0)
+            refusal = client.recv(100)
+            assert (refusal[:2], refusal[3] & 0x0F) == (b"\0\2", 5)
+            assert is_silent(client)
+        assert server.statistics() == UdpStatistics(received=4, answered_at_once=1, malformed=0, denied=3, unsent=0)
+    assert answers.asked == 1
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.3.2.1"), (socket.AF_INET6, "::1")])
+def test_cookie_belongs_to_the_address(ask, family, address):
+    """The server cookie is made for the very address that the datagram came from."""
+
+    class Own:
+        def answer_nowait(self, query, now):
+            return query.extra
+
+    with bound(address, family) as sock, client_of(sock) as client:
+        server = UdpServer(sock, Own())
+        cookie = b"\0\n\0\x08abcdefgh"
+        client.send(ask("hit")[:11] + b"\1" + ask("hit")[12:] + b"\0\0\x29\4\xd0\0\0\0\0\0\x0c" + cookie)
+        server._drain(5.0)
+        packed = ip_address(client.getsockname()[0]).packed
+        assert client.recv(100) == answering_cookie(b"abcdefgh", server._front._secret, packed, 5)
