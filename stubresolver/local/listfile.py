@@ -12,8 +12,8 @@ Rules that are about more than a name (modifiers but `$important`, paths, wildca
 else to a browser than to a resolver. They are skipped and counted, never guessed at. Lines that are no rule of any
 syntax are skipped and told by number.
 
-Of a name only a hash is kept: 64 bits of Python's own SipHash, over the name and a secret. Eight octets for a name is
-what makes a million of them cheap; that an innocent name meets one of them by chance has odds of 1 to 10^11, and nobody
+Of a name only a hash is kept: 56 bits of Python's own SipHash, over the name and a secret. Eight octets for a name are
+what makes a million of them cheap; that an innocent name meets one of these by chance has odds of 1 to 10^10, and nobody
 who does not know the secret can look for such a name.
 """
 
