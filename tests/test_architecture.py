@@ -15,7 +15,7 @@ FLOORS = (
     {"lab", "app"},
     {"trust"},
     {"config", "pinned", "localfiles"},
-    {"serve"},
+    {"serve", "control"},
     {"upstream", "audit"},
     {"evidence", "resolve", "selftest"},
     {"exported"},

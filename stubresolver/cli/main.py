@@ -22,7 +22,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from stubresolver import __version__
 from stubresolver.errors import BadInput, ConfigError, PolicyRefused, StubResolverError, UpstreamError
 
-COMMANDS = ("run", "reload", "query", "check", "evidence", "explain", "policy", "logs", "audit", "lab")
+COMMANDS = ("run", "reload", "query", "check", "evidence", "explain", "policy", "logs", "audit", "cache", "lab")
 
 
 class _Commands(click.Group):

@@ -1,0 +1,168 @@
+"""The control socket: who may speak there, for how long, and how much."""
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from stubresolver.control import ControlServer, ControlSocket
+from stubresolver.control.server import CLIENTS, SECONDS
+from stubresolver.errors import BadInput, CannotListen
+
+
+class Told(msgspec.Struct):
+    """A result."""
+
+    name: str
+
+
+async def tell(name):
+    await trio.lowlevel.checkpoint()
+    if name == "bad":
+        raise BadInput("no such name")
+    return Told(name)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "control.sock"
+
+
+@contextlib.asynccontextmanager
+async def serving(path, users=None):
+    """A control server with one command."""
+    with ControlSocket(path) as sock:
+        server = ControlServer(sock, {"tell": tell})
+        server._users = users or server._users
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def talk(path, octets, *, end=True):
+    """What the server says to these octets, until it hangs up."""
+    stream = await trio.open_unix_socket(path)
+    async with stream:
+        await stream.send_all(octets)
+        if end:
+            await stream.send_eof()
+        said = b""
+        async for part in stream:
+            said += part
+    return said
+
+
+@pytest.mark.parametrize(
+    ("request_line", "reply"),
+    [
+        (b'{"command": "tell", "name": "x"}\n', b'{"result":{"name":"x"}}\n'),
+        (b'{"command": "tell", "name": "x"}\nmore', b'{"result":{"name":"x"}}\n'),
+        (b'{"command": "tell", "name": "bad"}\n', b'{"error":"no such name"}\n'),
+        (b'{"command": "ask"}\n', b'{"error":"no command \'ask\': expected one of tell"}\n'),
+        (b'{"command": "tell"}', b'{"error":"19 octets without the end of a line, within 5 seconds"}\n'),
+        (b"", b'{"error":"0 octets without the end of a line, within 5 seconds"}\n'),
+        (b"x" * 5000, b'{"error":"a request of more than 4096 octets"}\n'),
+    ],
+)
+async def test_conversations(path, request_line, reply):
+    """One line in, one line out, whatever comes."""
+    async with serving(path):
+        assert await talk(path, request_line) == reply
+
+
+async def test_only_its_user_and_root(path):
+    """The file is for its owner alone, and lies in a folder of its owner."""
+    async with serving(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_others_are_hung_up_on(path):
+    """Whoever gets past the file's mode is still looked at; they hear nothing, whenever they are cut off."""
+    said = b""
+    async with serving(path, {os.geteuid() + 1}):
+        with contextlib.suppress(trio.BrokenResourceError):
+            said = await talk(path, b'{"command": "tell"}\n')
+    assert said == b""
+
+
+async def test_the_silent_are_hung_up_on(path, autojump_clock):
+    """Who says nothing has a few seconds."""
+    async with serving(path):
+        with trio.fail_after(2 * SECONDS + 1):
+            assert b"without the end of a line" in await talk(path, b"{", end=False)
+
+
+async def test_the_many_are_hung_up_on(path):
+    """No more than a few at once; the service is there for the next ones when these have gone."""
+    async with serving(path):
+        streams = [await trio.open_unix_socket(path) for _ in range(CLIENTS)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        extra = await trio.open_unix_socket(path)
+        with trio.fail_after(2):
+            assert await extra.receive_some() == b""
+        for stream in (*streams, extra):
+            await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await talk(path, b'{"command": "tell", "name": "x"}\n')
+
+
+async def test_who_leaves_ends_nothing(path):
+    """A client that goes before its answer, with unread octets, leaves the server as it was."""
+    async with serving(path):
+        stream = await trio.open_unix_socket(path)
+        await stream.send_all(b'{"command": "tell"}\n')
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.aclose()
+        assert await talk(path, b'{"command": "tell", "name": "x"}\n')
+
+
+def test_a_left_over_socket_is_replaced(path):
+    """The file of a service that was killed is no obstacle."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    with ControlSocket(path):
+        assert path.is_socket()
+    assert not path.exists()
+
+
+def test_a_service_that_listens_is_left_alone(path):
+    """Two services do not take each other's socket away."""
+    with ControlSocket(path):
+        with pytest.raises(CannotListen, match="another service listens there"):
+            ControlSocket(path)
+        assert path.is_socket()
+
+
+def test_what_is_no_socket_is_left_alone(path):
+    """A file that lies there is somebody's."""
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(CannotListen, match="something else lies there"):
+        ControlSocket(path)
+    assert path.read_text() == "mine"
+
+
+def test_a_successor_keeps_its_socket(path):
+    """What another service has put there meanwhile is not taken away at the end."""
+    with ControlSocket(path):
+        path.unlink()
+        second = ControlSocket(path)
+    assert path.is_socket()
+    second.__exit__()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "a\0b", "missing/\0"])
+def test_impossible_paths(tmp_path, name):
+    """A path that cannot be says so."""
+    with pytest.raises(CannotListen, match="no control socket"):
+        ControlSocket(tmp_path / name)
