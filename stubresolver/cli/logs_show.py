@@ -16,7 +16,7 @@ from stubresolver.cli.shown import clean
 from stubresolver.config import installed_log_list, load_log_list, load_settings, read_shipped
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, SourceRefused
-from stubresolver.loglists import MAXIMUM_LIST, Format, ReadList, diff, origin_of, read_list, read_source
+from stubresolver.loglists import MAXIMUM_LIST, Format, ReadList, Source, diff, origin_of, read_list, read_source
 
 _DIFFERS = _REFUSED = 1
 
@@ -89,7 +89,7 @@ def verify(
     if signature is None and keys:
         signature = signature_beside(file)
     facts: dict[str, object] = {"source": str(file), "accepted": False, "signed_by": None}
-    found, problem = None, ""
+    found, source, problem = None, None, ""
     try:
         found = read_list(octets)
         current = load_log_list(settings.log_list_file)
@@ -106,14 +106,18 @@ def verify(
     console = Console(highlight=False)
     if found is not None:
         show_facts(console, str(file), found, now)
-    if problem:
+    if source is None:
         console.print(clean(f"REFUSED  {file}: {problem}", "bold red"), soft_wrap=True)
         return _REFUSED
-    signed = (
-        f"signed by {facts['signed_by']}: vouches alone" if facts["signed_by"] else "unsigned: one voice of a quorum"
-    )
-    console.print(clean(f"ACCEPTED  {signed}", "green"), soft_wrap=True)
+    console.print(clean(f"ACCEPTED  {_standing(source)}", "green"), soft_wrap=True)
     return 0
+
+
+def _standing(source: Source) -> str:
+    """What an accepted source is worth."""
+    if source.vouched:
+        return f"signed by {source.vouched}: vouches alone"
+    return f"{'signed, but not dated' if source.key else 'unsigned'}: one voice of a quorum"
 
 
 def _read(word: str, config_file: Path | None) -> tuple[str, ReadList]:

@@ -14,8 +14,9 @@ from stubresolver.ct import Log, LogKind, LogState
 from stubresolver.loglists.changes import ChangeKind, named, state_text
 from stubresolver.loglists.details import best, common_interval, decide_details, decide_interval, why_carried
 from stubresolver.loglists.reading import Format
+from stubresolver.loglists.shrinking import NEVER, counts_until
 from stubresolver.loglists.spelling import Spelling, normal
-from stubresolver.loglists.voices import NEVER, Ballot, Listing, counts_until, names
+from stubresolver.loglists.voices import Ballot, Listing, names
 
 _EXPLICIT = frozenset({LogState.RETIRED, LogState.REJECTED})
 # Formats that need not state previous operators: nothing follows from their silence.

@@ -17,7 +17,8 @@ from stubresolver.ct import CURRENT_STATES, LogList
 from stubresolver.errors import LogListError, SourceRefused
 from stubresolver.loglists.changes import LIST, Change, ChangeKind, diff, named
 from stubresolver.loglists.deciding import Decision, Withheld, decide
-from stubresolver.loglists.sources import Source, check_shrink
+from stubresolver.loglists.shrinking import check_shrink
+from stubresolver.loglists.sources import Source
 from stubresolver.loglists.spelling import Spelling
 from stubresolver.loglists.voices import Voice, ballot, voices, why_alike
 from stubresolver.loglists.writing import write_list
@@ -120,6 +121,8 @@ def _why_no_younger(current: LogList, sources: Sequence[Source], timestamp: date
     undated = [source.name for source in sources if source.timestamp is None]
     if undated:
         yield f"{', '.join(undated)}: not dated, so nobody can tell whether it is older than the list in force"
+    if signed := [source.name for source in sources if source.timestamp is None and source.key]:
+        yield f"{', '.join(signed)}: its signature vouches for nothing alone: an old copy would be signed as well"
     newer = [source.name for source in sources if source.timestamp is not None and source.timestamp > timestamp]
     if newer and timestamp == current.timestamp:
         yield (

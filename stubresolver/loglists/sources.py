@@ -1,18 +1,20 @@
 """One source of an update: a list that was read, and what was checked before it is listened to. PURE.
 
 Checked in this order, so that the reason named is the first that matters: size, signature, the list itself
-(`read_list`), its date against the clock and against the list in force, and how much of that list it still holds.
+(`read_list`), its date against the clock and against the list in force, and how much of that list it would keep.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from stubresolver.ct import Log, LogList
 from stubresolver.errors import SourceRefused
 from stubresolver.loglists.reading import MAXIMUM_LIST, Format, read_list
+from stubresolver.loglists.shrinking import check_shrink
 from stubresolver.loglists.signatures import SigningKey, verify_signature
 from stubresolver.loglists.writing import write_list
 
@@ -32,7 +34,7 @@ class Source:
     timestamp: datetime | None
     logs: Mapping[bytes, Log] = field(repr=False)
     vouched: str = ""  # by what: a key's name, or "shipped"; "": by nothing, it counts for the quorum only
-    key: str = ""  # the fingerprint of the key that signed it
+    key: str = ""  # the fingerprint of the key that signed it, whether or not that vouches
     digest: str = ""  # SHA-256 over what the list says, however it is spaced or ordered
 
 
@@ -41,9 +43,14 @@ def origin_of(where: str) -> str:
     if "://" not in where:
         return where
     try:
-        return (urlsplit(where).hostname or where).rstrip(".")
+        host = (urlsplit(where).hostname or where).rstrip(".")
     except ValueError:  # brackets that are no IPv6 address
         return where
+    try:
+        address = ip_address(host)  # one address may be written in many ways
+    except ValueError:
+        return host
+    return str((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address)
 
 
 def read_source(
@@ -74,28 +81,12 @@ def read_source(
         version=found.version,
         timestamp=found.timestamp,
         logs=found.logs,
-        vouched=_SHIPPED if shipped else key.name if key else "",
+        # A signature says who, not when: with no date in it, the list of a year ago is signed as well, and would make
+        # logs count again that were retired since.
+        vouched=_SHIPPED if shipped else key.name if key and found.timestamp else "",
         key=key.fingerprint if key else "",
         digest=hashlib.sha256(write_list("", found.timestamp or now.min, found.logs.values())).hexdigest(),
     )
-
-
-def living(logs: Mapping[bytes, Log], now: datetime) -> set[bytes]:
-    """The logs that count and still take certificates: those whose loss is a loss."""
-    return {
-        log.log_id for log in logs.values() if log.is_current(now) and (log.interval is None or log.interval.end > now)
-    }
-
-
-def check_shrink(logs: Mapping[bytes, Log], current: LogList, now: datetime) -> None:
-    """Refuse logs that hold fewer than two thirds of what counts today, whatever else they hold instead."""
-    wanted = living(current.logs, now)
-    kept = sum(log_id in logs and logs[log_id].is_current(now) for log_id in wanted)
-    if kept * 3 < len(wanted) * 2:
-        raise SourceRefused(
-            f"shrunk: {kept} of the {len(wanted)} logs that count today would still count, expected two thirds at "
-            "least; --force takes it"
-        )
 
 
 def _signer(octets: bytes, signature: bytes, keys: Sequence[SigningKey]) -> SigningKey:

@@ -7,13 +7,9 @@ says; against one, each source speaks for itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from stubresolver.ct import CURRENT_STATES, Log, LogState
+from stubresolver.ct import Log, LogState
 from stubresolver.loglists.sources import Source
-
-NEVER = datetime.min.replace(tzinfo=UTC)
-FOREVER = datetime.max.replace(tzinfo=UTC)
 
 Voice = tuple[Source, ...]
 
@@ -75,16 +71,6 @@ def ballot(log_id: bytes, groups: Sequence[Voice], quorum: int) -> Ballot:
         if log_id in source.logs and source.logs[log_id].state is not LogState.PENDING
     )
     return Ballot(listings, len(groups), quorum)
-
-
-def counts_until(log: Log | None) -> datetime:
-    """Up to when an SCT of the log may have been signed to count: the one order of all states."""
-    if log is None:
-        return NEVER
-    if log.state in CURRENT_STATES:
-        return FOREVER
-    # a retirement of no date has always been
-    return log.state_since or NEVER if log.state is LogState.RETIRED else NEVER
 
 
 def names(listings: Sequence[Listing]) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stubresolver.errors import SourceRefused
 from stubresolver.lab.logs import LabLog
 from stubresolver.loglists import load_key, merge
+from stubresolver.loglists.shrinking import counts_until
 from stubresolver.loglists.spelling import normal
-from stubresolver.loglists.voices import counts_until
 from tests.loglists.formats import FORMATS, NOW, YEAR, as_apple, as_mozilla, as_v3, pinned, source
 
 DAY = timedelta(days=1)

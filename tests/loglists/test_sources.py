@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stubresolver.errors import SourceRefused
 from stubresolver.lab.logs import LabLog
-from stubresolver.loglists import MAXIMUM_LIST, load_key, origin_of
+from stubresolver.loglists import MAXIMUM_LIST, load_key, merge, origin_of
 from tests.loglists.formats import FORMATS, NOW, YEAR, as_apple, as_v3, pinned, source
 
 KEYS = [ed25519.Ed25519PrivateKey.from_private_bytes(bytes((number,)) * 32) for number in range(3)]
@@ -40,6 +40,20 @@ def test_a_signed_source_is_vouched_for_by_its_key(logs, current):
     octets = as_v3(logs)
     found = source("a", octets, current, signature=KEYS[1].sign(octets), keys=[public(KEYS[0]), public(KEYS[1], "b")])
     assert (found.vouched, found.key) == ("b", public(KEYS[1]).fingerprint)
+
+
+def test_a_signature_without_a_date_vouches_for_nothing(logs):
+    """It says who, not when: the signed list of a year ago would make a log count that was retired since."""
+    retired = [replace(logs[0], state="retired", since=NOW - 20 * DAY), *logs[1:]]
+    current, old = pinned(retired, NOW - 7 * DAY), as_apple(logs)
+    replayed = source("https://apple.example/a", old, current, signature=KEYS[0].sign(old), keys=[public(KEYS[0])])
+    assert (replayed.vouched, replayed.key) == ("", public(KEYS[0]).fingerprint)
+    result = merge(current, [replayed], now=NOW)
+    assert not result.changes
+    assert [item.wanted for item in result.withheld] == ["to be usable 2020-01-01T00:00:00Z"]
+    assert "its signature vouches for nothing alone" in result.notes[1]
+    dated = as_apple(logs, NOW)
+    assert source("a", dated, current, signature=KEYS[0].sign(dated), keys=[public(KEYS[0])]).vouched == "ours"
 
 
 def test_the_shipped_list_is_vouched_for(logs, current):
@@ -122,6 +136,36 @@ def test_a_list_that_retires_most_has_shrunk(logs, current):
     assert refused("a", as_v3(retired + logs[4:]), current).startswith("shrunk: 5 of the 9")
 
 
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"state": "retired", "since": NOW + 2 * DAY},
+        {"interval": (YEAR[0], NOW + 2 * DAY)},
+        {"interval": (NOW + 2 * DAY, YEAR[1])},
+        {"interval": (YEAR[0], YEAR[0] + DAY)},
+    ],
+    ids=["retired from tomorrow on", "ends soon", "begins later", "is over"],
+)
+def test_what_will_count_less_has_shrunk(less, logs, current):
+    """A list that takes all of them away by and by takes them away; a third of them may go."""
+
+    def lessened(number):
+        return as_v3([replace(log, **less) for log in logs[:number]] + logs[number:])
+
+    assert refused("a", lessened(8), current).startswith("shrunk: 1 of the 9")
+    assert refused("a", lessened(4), current).startswith("shrunk: 5 of the 9")
+    assert source("a", lessened(3), current)
+
+
+def test_a_first_interval_is_no_loss(logs):
+    """Where none is known yet, as of a list made from Mozilla's; a past that is cut off is no loss either."""
+    unlimited = pinned([replace(log, interval=None) for log in logs], NOW - DAY)
+    assert source("a", as_v3(logs), unlimited)
+    assert source(
+        "a", as_v3([replace(log, interval=(NOW - 30 * DAY, YEAR[1])) for log in logs]), pinned(logs, NOW - DAY)
+    )
+
+
 def test_logs_that_are_over_are_no_loss(logs):
     """A log takes no certificates after its interval: lists drop it, and nothing is lost."""
     over = [LabLog("Alder", f"over {number}", interval=(YEAR[0] - 365 * DAY, YEAR[0])) for number in range(9)]
@@ -135,6 +179,9 @@ def test_logs_that_are_over_are_no_loss(logs):
         ("https://example.com:8443/other", "example.com"),
         ("https://user@example.com./x", "example.com"),
         ("https://[2001:db8::1]:8443/x", "2001:db8::1"),
+        ("https://[2001:DB8:0::0:1]/x", "2001:db8::1"),
+        ("https://[::ffff:192.0.2.1]/x", "192.0.2.1"),
+        ("https://192.0.2.1/x", "192.0.2.1"),
         ("https://[broken/x", "https://[broken/x"),
         ("/etc/lists/one.json", "/etc/lists/one.json"),
     ],
