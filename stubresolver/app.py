@@ -13,8 +13,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import trio
 
-from stubresolver.cache import AnswerCache
+from stubresolver.cache import AnswerCache, pack, unpack
 from stubresolver.config import Settings
+from stubresolver.control import CacheCommands, Command
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
 from stubresolver.evidence import EvidenceStore, Recalled
 from stubresolver.local import LocalKnowledge
@@ -40,6 +41,7 @@ from stubresolver.wire.codes import AAAA, A
 
 # How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; our unit waits 15 s.
 GRACE = 5.0
+_RESTORED_AT_ONCE = 50  # answers; about a millisecond
 WRITE_GRACE = 2.0  # for clients to take the answers that they are owed over TCP; on loopback they do at once
 
 log = logging.getLogger("stubresolver")
@@ -56,7 +58,8 @@ class App:
         self._files = files
         known = None if files is None else files.knowledge
         self._pool = Pool(demands, settings.upstream, report_event)
-        self._resolver = Resolver(self._pool, AnswerCache(settings.cache), settings.resolver, known)
+        self._cache = AnswerCache(settings.cache)
+        self._resolver = Resolver(self._pool, self._cache, settings.resolver, known)
         self._stopping = trio.Event()
 
     async def serve(
@@ -65,6 +68,7 @@ class App:
         """Answer on bound sockets until `stop`; `started` is called when queries are taken."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
+            await nursery.start(self._resolver.run)
             front = Front(self._settings.listen)
             listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver, front) for sock in udp]
             listeners.append(TcpServer(tcp, self._resolver, self._settings.listen, front))
@@ -135,6 +139,30 @@ class App:
         self._resolver.know(knowledge)
         if self._files is not None:
             report_files(self._files)
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """What a person may ask of it while it runs, by name."""
+        return CacheCommands(self._cache, self._resolver).commands
+
+    def pack_cache(self, demands: str, wall: float) -> bytes:
+        """What the cache holds, as a file; `demands` stands for what the upstreams were judged by."""
+        now = trio.current_time()
+        return pack(self._cache.kept(now), demands, now, wall)
+
+    async def restore_cache(self, octets: bytes, demands: str, wall: float) -> int:
+        """Give the cache what such a file holds, a little at a time; how many answers that were.
+
+        Raises `BadInput` for what is no such file, or one of other demands.
+        """
+        now, forgotten, restored = trio.current_time(), self._resolver.forgotten, 0
+        for number, kept in enumerate(unpack(octets, demands, now, wall)):
+            if number % _RESTORED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+            if self._resolver.forgotten > forgotten:
+                break  # other demands are in force by now
+            restored += self._resolver.restore(kept, now)
+        return restored
 
     def stop(self) -> None:
         """Let `serve` finish what is in flight and return."""

@@ -19,10 +19,12 @@ from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
+from stubresolver.cli.kept_cache import kept_cache
 from stubresolver.cli.status import ServiceStatus, default_status_file, remove_status, status_option, write_status
 from stubresolver.config import Settings, load_settings
+from stubresolver.control import ControlServer, ControlSocket
 from stubresolver.ct.compliance import Freshness
-from stubresolver.errors import SelfTestFailed, StubResolverError
+from stubresolver.errors import CannotListen, SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.localfiles import LocalFiles
 from stubresolver.selftest import run_selftest
@@ -136,6 +138,7 @@ class _Service:
         self._clock = self._doubt_clock()
         self._alarms = 0  # of audits, kept until a person dismisses them
         self._standing = trio.Event()  # queries are taken
+        self._kept = kept_cache(settings)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -146,8 +149,12 @@ class _Service:
                 nursery.start_soon(self._audit)
             if interval := systemd.watchdog_interval():
                 nursery.start_soon(systemd.watchdog, interval, _alive)
+            await nursery.start(self._take_commands)
+            nursery.start_soon(self._restore_cache)
             await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
             nursery.cancel_scope.cancel()
+        if self._kept is not None:
+            self._kept.write(self._app, self._trust)
         remove_status(self._status_file, os.getpid())
         log.info("stopped")
 
@@ -160,6 +167,21 @@ class _Service:
         self._tell_status()
         systemd.ready(self._state)
         self._standing.set()
+
+    async def _take_commands(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Answer on the control socket; without one the service is no worse."""
+        try:
+            with ControlSocket(self._status_file.with_name("control.sock")) as sock:
+                await ControlServer(sock, self._app.commands).run(task_status=task_status)
+        except CannotListen as error:
+            log.warning("%s: `stubresolver cache` will not find us", error)
+            task_status.started()
+
+    async def _restore_cache(self) -> None:
+        """Read what an earlier start has kept, beside the first queries."""
+        if self._kept is not None:
+            await self._standing.wait()
+            await self._kept.restore(self._app, self._trust)
 
     async def _audit(self) -> None:
         """Ask the logs about the upstreams' certificates, beside the queries."""

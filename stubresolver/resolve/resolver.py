@@ -20,7 +20,7 @@ from typing import Final
 
 import trio
 
-from stubresolver.cache import AnswerCache, Replacement, is_answer
+from stubresolver.cache import AnswerCache, Kept, Replacement, is_answer
 from stubresolver.cache.entry import NEVER, Entry
 from stubresolver.errors import UpstreamError
 from stubresolver.local import LocalKnowledge
@@ -29,7 +29,7 @@ from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
 from stubresolver.resolve.ports import Exchanger, Local
 from stubresolver.wire.answer import Answer
-from stubresolver.wire.edns import Failure
+from stubresolver.wire.edns import Failure, upstream_query_of
 from stubresolver.wire.names import is_within
 from stubresolver.wire.query import Query
 
@@ -55,6 +55,7 @@ class Resolver:
         self._known: Local = local or LocalKnowledge()
         self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
         self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
+        self.forgotten = 0  # how often everything was
         self._patience = Patience(self._give_up_waiting)
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
@@ -113,6 +114,7 @@ class Resolver:
 
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""
+        self.forgotten += 1
         self._cache.clear()
         self._overtaken.update(self._flights.values())
         self._flights.clear()
@@ -128,6 +130,13 @@ class Resolver:
         for key in found:
             self._cache.discard(key)
         return len(found)
+
+    def restore(self, kept: Kept, now: float) -> bool:
+        """Keep an answer of an earlier process, unless what is known here now has another one, or withholds it."""
+        query = Query(upstream_query_of(kept.key), tcp=True)
+        if self._known.reply(query) is not None or self._known.vet(query, kept.answer) is not None:
+            return False
+        return self._cache.restore(kept.key, kept.answer, kept.came, kept.end, now)
 
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""

