@@ -13,8 +13,8 @@ else to a browser than to a resolver. They are skipped and counted, never guesse
 syntax are skipped and told by number.
 
 Of a name only a hash is kept: 56 bits of Python's own SipHash, over the name and a secret. Eight octets for a name are
-what makes a million of them cheap; that an innocent name meets one of these by chance has odds of 1 to 10^10, and nobody
-who does not know the secret can look for such a name.
+what makes a million of them cheap; that an innocent name meets one of these by chance has odds of 1 to 10^10, and who
+does not know the secret cannot look for such a name.
 """
 
 import re
