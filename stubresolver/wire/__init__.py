@@ -1,7 +1,7 @@
 """DNS messages as octets (RFC 1035 s4): framing, queries, answers, EDNS. Pure."""
 
 from stubresolver.wire.answer import Answer
-from stubresolver.wire.edns import Failure, error_reply, upstream_query
+from stubresolver.wire.edns import Failure, UpstreamForm, error_reply, upstream_query
 from stubresolver.wire.framing import FrameReader, frame
 from stubresolver.wire.query import Query, malformed_reply
 
@@ -10,6 +10,7 @@ __all__ = [
     "Failure",
     "FrameReader",
     "Query",
+    "UpstreamForm",
     "error_reply",
     "frame",
     "malformed_reply",

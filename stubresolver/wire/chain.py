@@ -31,35 +31,33 @@ def follow(wire: bytes, position: int, answers: int, kind: int) -> tuple[bytes, 
     """
     kinds: dict[bytes, set[int]] = {}
     aliases: dict[int, dict[bytes, bytes]] = {CNAME: {}, DNAME: {}}
-    for owner, here, rdata in _records(wire, position, answers):
+    first = read_name(wire, 12)
+    names = {12: first}  # those that pointers are likely to lead to, by where they start
+    for owner, here, rdata in _records(wire, position, answers, names):
         kinds.setdefault(owner, set()).add(here)
         known = aliases.get(here)
         if known is not None:
-            target = read_name(wire, rdata)
+            target = names[rdata] = read_name(wire, rdata)
             if known.setdefault(owner, target) != target:
                 raise MalformedAnswer(f"two different records of type {here} at one name, expected one")
     if any(kinds[owner] - _BESIDE_CNAME for owner in aliases[CNAME]):
         raise MalformedAnswer("a CNAME record beside another type, expected it alone at its name")
-    chain = _chain(read_name(wire, 12), aliases[CNAME], aliases[DNAME])
+    chain = _chain(first, aliases[CNAME], aliases[DNAME])
     for owner in kinds.keys() - chain:
         if owner not in aliases[DNAME] or not any(is_within(name, owner) for name in chain):
             raise MalformedAnswer("a record in the answer section at a name that the question does not lead to")
     return chain[-1], any(kind in kinds.get(name, ()) for name in chain)
 
 
-def _records(wire: bytes, position: int, answers: int) -> Iterator[tuple[bytes, int, int]]:
-    """Owner, type and start of RDATA of each record; an owner that is a pointer is read once."""
-    owners: dict[bytes, bytes] = {}
+def _records(wire: bytes, position: int, answers: int, names: dict[int, bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Owner, type and start of RDATA of each record; `names` are those that were read, by where they start."""
     for _ in range(answers):
-        pointer = wire[position : position + 2]
-        if pointer[0] >= POINTER:
-            rdata = position + 12
-            owner = owners.get(pointer)
-            if owner is None:
-                owner = owners[pointer] = read_name(wire, position)
-        else:
-            rdata = after_name(wire, position) + 10
-            owner = read_name(wire, position)
+        first = wire[position]
+        start = (first & 0x3F) << 8 | wire[position + 1] if first >= POINTER else position
+        owner = names.get(start)
+        if owner is None:
+            owner = names[start] = read_name(wire, start)
+        rdata = (position + 2 if first >= POINTER else after_name(wire, position)) + 10
         yield owner, wire[rdata - 10] << 8 | wire[rdata - 9], rdata
         position = rdata + (wire[rdata - 2] << 8 | wire[rdata - 1])
 
