@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import ssl
+import threading
 import warnings
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from stubresolver.errors import FetchFailed, Unreached, UpstreamError
 from stubresolver.lab.authority import Credential, LabAuthority
 from stubresolver.web import Web
-from stubresolver.web.fetch import check_url
+from stubresolver.web.fetch import _prepare, check_url
 
 NAME = "lists.example"
 LOOPBACK = ip_address("127.0.0.1")
@@ -445,12 +446,35 @@ async def test_the_environment_has_no_say(context, anchors, monkeypatch) -> None
         ("https://lists.example:http/", "expected https://HOST/PATH"),
         ("https://lists.example\n.evil/", "expected https://HOST/PATH"),
         ("https://user:word@lists.example/", "is not sent"),
+        ("https://.example/", "its host cannot be a name"),
+        ("https://lists..example/", "its host cannot be a name"),
+        (f"https://{'x' * 64}.example/", "its host cannot be a name"),
+        (f"https://{'x.' * 127}example/", "its host cannot be a name"),
+        ("https://lists.example:0/", "port 0, expected 1 to 65535"),
+        ("https://lists.example:65979/", "port 65979, expected 1 to 65535"),
+        ("https://xn--/", "its host is not a name"),
+        ("https://xn--a/", "its host is not a name"),
     ],
 )
 async def test_other_urls_are_refused(anchors, url, problem) -> None:
     """Only a plain https URL is asked for, and nobody is asked about another."""
     with pytest.raises(FetchFailed, match=problem):
         await web(anchors).get(url, limit=9, seconds=5)
+
+
+async def test_what_the_first_fetch_needs_is_read_beside_the_event_loop(anchors, monkeypatch) -> None:
+    """Nobody who waits for an answer of the service waits for httpx to be imported or for anchors to be parsed."""
+    threads: list[int] = []
+
+    def prepare(file: Path | None) -> ssl.SSLContext:
+        threads.append(threading.get_ident())
+        return _prepare(file)
+
+    monkeypatch.setattr("stubresolver.web.fetch._prepare", prepare)
+    with pytest.raises(FetchFailed):
+        await web(anchors).get("https://127.0.0.1:1/", limit=9, seconds=5)
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 @given(st.text(max_size=40).map("https://".__add__) | st.text(max_size=40))

@@ -9,6 +9,7 @@ What it may not do: read what it fetched, or raise anything else because of what
 first fetch alone (`web.http`), so that a service that fetches nothing does not carry it.
 """
 
+import importlib
 import re
 import ssl
 import zlib
@@ -54,8 +55,8 @@ class Web:
         tell = progress or (lambda _got, _whole: None)
         check_url(url)
         if self._context is None:
-            self._context = _tls_context(self._anchors)
-        from stubresolver.web.http import open_response  # noqa: PLC0415 - the memory of a service that fetches nothing
+            self._context = await trio.to_thread.run_sync(_prepare, self._anchors)
+        from stubresolver.web.http import open_response  # noqa: PLC0415 - `_prepare` has imported it
 
         body = _Body(url, limit, tell)
         with trio.move_on_after(seconds):
@@ -75,8 +76,15 @@ def check_url(url: str) -> None:
         raise FetchFailed(f"{url!r}: expected a URL that begins with https://")
     if "@" in url.split("/")[2]:
         raise FetchFailed(f"{url!r}: a user name or password in a URL is not sent")
-    if not re.fullmatch(r"(?i:https)://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]*)?", url, re.ASCII):
+    parts = re.fullmatch(r"(?i:https)://([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[!-~]*)?", url, re.ASCII)
+    if parts is None:
         raise FetchFailed(f"{url!r}: expected https://HOST/PATH, in ASCII")
+    # RFC 1035 s2.3.4: labels of 63 octets, names of 255, with a length before each label and the root's at the end
+    host = parts[1].removesuffix(".")
+    if len(host) > 253 or not all(0 < len(label) <= 63 for label in host.split(".")):
+        raise FetchFailed(f"{url[:_LONGEST_QUOTE]!r}: its host cannot be a name: labels of 1 to 63 octets, 253 in all")
+    if parts[2] and not 0 < int(parts[2]) < 65536:
+        raise FetchFailed(f"{url!r}: port {parts[2]}, expected 1 to 65535")
 
 
 class _Body:
@@ -149,6 +157,12 @@ async def _refusal(url: str, response: Response) -> FetchFailed:
         if len(body) >= _BODY_OF_ERROR:
             break
     return FetchFailed(f"{url}: status {status}, expected 200", status, body[:_BODY_OF_ERROR])
+
+
+def _prepare(anchors: Path | None) -> ssl.SSLContext:
+    """What the first fetch needs: a fifth of a second, in which a service has queries to answer. For a thread."""
+    importlib.import_module("stubresolver.web.http")
+    return _tls_context(anchors)
 
 
 def _tls_context(anchors: Path | None) -> ssl.SSLContext:

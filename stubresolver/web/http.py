@@ -53,6 +53,8 @@ async def open_response(url: str, context: ssl.SSLContext, resolve: Resolve) -> 
                 with contextlib.suppress(httpcore.ProtocolError):
                     async for _ in body:
                         pass
+    except UnicodeError as error:  # idna's, of a host that begins with xn-- and is no name
+        raise FetchFailed(f"{url}: its host is not a name: {error}") from None
     except (httpcore.ProtocolError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"{url}: {_protocol_problem(error)}") from None
 
