@@ -106,10 +106,14 @@ def test_many_queries_on_one_connection(resolver, tool):
 @pytest.mark.parametrize(
     ("how", "status"),
     [
-        (["-c", "CH", "-t", "TXT", "-q", "version.bind"], "NOTIMP"),
+        (["-c", "CH", "-t", "TXT", "-q", "version.bind"], "NOERROR"),
+        (["-c", "CH", "-t", "TXT", "-q", "id.server"], "REFUSED"),
+        (["-c", "HS", "example.lab"], "NOTIMP"),
+        (["example.lab", "ANY"], "NOERROR"),
         (["+opcode=NOTIFY", "example.lab"], "NOTIMP"),
         (["+opcode=UPDATE", "example.lab"], "NOTIMP"),
-        (["+header-only", "example.lab"], "FORMERR"),
+        (["+header-only", "+nocookie", "example.lab"], "FORMERR"),
+        (["+header-only", "+cookie", "example.lab"], "NOERROR"),  # RFC 7873 s5.4: a question for a cookie
         (["+edns=1", "+noednsnegotiation", "example.lab"], "BADVERS"),
         (["+edns=1", "example.lab"], "NOERROR"),  # dig asks again with the version that BADVERS names
         (["+ednsflags=0x4000", "example.lab"], "NOERROR"),
