@@ -254,7 +254,7 @@ def check(octets, *, tcp):
 _CASES = [octets for octets, _ in TABLE.values()]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(_CASES),
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
