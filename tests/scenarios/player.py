@@ -10,6 +10,7 @@ import dns.rdatatype
 import dns.rrset
 import msgspec
 import trio
+import trio.testing
 
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.errors import UpstreamError
@@ -227,9 +228,10 @@ class Player:
                 raise Misplayed(f"{line.number}: {what}: got {got[what]}, expected {value}")
 
     async def do_time(self, line: Line) -> None:
-        """Time passes."""
+        """Time passes, and whatever is due by then happens."""
         line.end(1)
         await trio.sleep(float(line.words[0]))
+        await trio.testing.wait_all_tasks_blocked()
 
     async def do_asked(self, line: Line) -> None:
         """How many queries went upstream."""
