@@ -16,7 +16,7 @@ from rich.console import Console
 from stubresolver.cli.common import config_option, json_option, utc_now
 from stubresolver.cli.logs_effects import Effect, find_effects, show_effects
 from stubresolver.cli.logs_rollback import AFTERWARDS, DRY_RUN, apply_option
-from stubresolver.cli.logs_sources import Material, gather, load_keys
+from stubresolver.cli.logs_sources import SHIPPED, Material, gather, load_keys
 from stubresolver.cli.logs_tell import show_changes
 from stubresolver.cli.shown import clean, make_table
 from stubresolver.config import Settings, load_log_list, load_settings
@@ -36,6 +36,7 @@ class Outcome:
     current: LogList
     accepted: list[Source] = field(default_factory=list)
     refused: list[Material] = field(default_factory=list)  # each with its problem
+    passed_over: list[str] = field(default_factory=list)  # what has nothing to say any more, and why
     merged: Merged | None = None
     problem: str = ""  # why there is no merged list
     effects: list[Effect] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Outcome:
     def result(self) -> str:
         """One word for it."""
         if self.merged is None:
-            return "refused"
+            return "refused" if self.refused or self.problem else "unchanged"
         return "applied" if self.applied else "dry-run" if self.changes else "unchanged"
 
     @property
@@ -58,9 +59,9 @@ class Outcome:
         """The exit status."""
         if not self.accepted and self.refused and not any(each.reached for each in self.refused):
             return _UNREACHED
-        if self.merged is None or any(each.reached for each in self.refused):
+        if self.problem or any(each.reached for each in self.refused):
             return _REFUSED
-        return _REFUSED if self.merged.withheld and not self.changes else 0
+        return _REFUSED if self.merged and self.merged.withheld and not self.changes else 0
 
 
 @click.command("update", short_help="Merge other lists into the one in force; --yes applies it.")
@@ -104,8 +105,8 @@ def update(
 
     A new log, or one that is to count again, is taken if --quorum independent sources list it alike, or one that is
     signed by a --key. The signature lies beside the list: SOURCE.sig, SOURCE.minisig, or .sig instead of the extension.
-    A retirement or removal needs one source. An older list is refused, and one that has shrunk, and one with a log that
-    must never count. A source that is refused does not vouch; the others go on.
+    A retirement or removal needs one source. An older list is refused (`shipped` is passed over then), and one that has
+    shrunk, and one with a log that must never count. A source that is refused does not vouch; the others go on.
 
     Public lists: Mozilla's (security/ct/CTKnownLogs.h in Firefox's source, MPL 2.0) and Apple's
     (https://valid.apple.com/ct/log_list/current_log_list.json, look for its terms). Google's may not be used to enforce
@@ -153,6 +154,11 @@ def _listen(
         if each.problem:
             outcome.refused.append(each)
             continue
+        if each.shipped and (shipped := LogList.parse(each.octets)).timestamp < outcome.current.timestamp:
+            # no rollback, as of another source: it stands in the configuration for the day after the next upgrade
+            dated = f"the list of this version is of {shipped.timestamp:%Y-%m-%d}"
+            outcome.passed_over.append(f"{dated}, older than the list in force, and has nothing new")
+            continue
         try:
             source = read_source(
                 each.name,
@@ -192,7 +198,12 @@ def _show(console: Console, outcome: Outcome) -> None:
         console.print(clean(f"{word}  {each.name}: {each.problem}", "bold red"), soft_wrap=True)
     if outcome.problem:
         console.print(clean(f"REFUSED  {outcome.problem}", "bold red"), soft_wrap=True)
+    for told in outcome.passed_over:
+        console.print(clean(f"{SHIPPED}: {told}", "dim"), soft_wrap=True)
     merged = outcome.merged
+    if outcome.result == "unchanged" and merged is None:
+        console.print("Nothing to change.")
+        return
     if merged is None:
         console.print(clean(f"Nothing was changed: {outcome.path} is as it was."), soft_wrap=True)
         return
@@ -239,6 +250,7 @@ def _jsonable(outcome: Outcome) -> dict[str, object]:
         "refused": [
             {"source": each.name, "problem": each.problem, "reached": each.reached} for each in outcome.refused
         ],
+        "passed_over": outcome.passed_over,
         "problem": outcome.problem or None,
         "changes": [{**asdict(change), "text": str(change)} for change in merged.changes] if merged else [],
         "withheld": [{**asdict(each), "text": str(each)} for each in merged.withheld] if merged else [],

@@ -69,7 +69,7 @@ OF_ONE_SOURCE = {
     ),
     "shrunk": (
         written(*LOGS[:7]),
-        r"REFUSED  {name}: shrunk: 7 of the 12 logs that count today would still count as long and for as many certificates, expected ",
+        r"REFUSED  {name}: shrunk: 7 of the 12 logs that count today would still count as long and for as many certifi",
     ),
     "older": (
         written(*LOGS, at=IN_FORCE - timedelta(days=1)),

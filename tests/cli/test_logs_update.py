@@ -91,9 +91,25 @@ def test_a_signature_by_a_configured_key_vouches(lists, update) -> None:
 
 def test_the_shipped_list_vouches_by_itself(lists, update) -> None:
     """The word stands for the list of this version, which has other logs than the lab's: without --force it is less."""
+    lists.list.write_bytes(written(*LOGS, at=NOW - timedelta(days=4000)))
     found = update("--from", "shipped")
     assert found.status == 1
-    assert "REFUSED  shipped: " in found.out
+    assert "REFUSED  shipped: shrunk: " in found.out
+
+
+def test_a_shipped_list_that_is_older_is_passed_over(lists, update) -> None:
+    """It stands in the configuration for the next upgrade: a timer must not fail on every day before it."""
+    lists.list.write_bytes(written(*LOGS, at=LATER - timedelta(days=1)))
+    before = lists.state()
+    alone = update("--from", "shipped", "--yes")
+    assert (alone.status, lists.state()) == (0, before)
+    assert "older than the list in force, and has nothing new\nNothing to change.\n" in alone.out
+    facts = json.loads(update("--from", "shipped", "--json").out)
+    assert (facts["result"], facts["refused"], len(facts["passed_over"])) == ("unchanged", [], 1)
+    assert update("--from", "shipped", lists.source("page.json", b"<html>")).status == 1
+    assert update("--from", "shipped", "absent.json").status == 3
+    assert update("--from", "shipped", *lists.pair(*LOGS, NEW_LOG), "--yes").status == 0
+    assert "Alder 5" in names(lists.list)
 
 
 def test_a_shrink_needs_force(lists, update) -> None:
