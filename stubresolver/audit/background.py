@@ -136,7 +136,9 @@ class Auditor:
             first = datetime.fromisoformat(candidate.first_seen)
             for entry in read_entries(exported.presented.chain[0], issuer, log_list).entries:
                 if (promise := due(entry)) is not None:
-                    promised = max(promise + SLACK, first)
+                    promised = promise + SLACK
+                    if promised < first <= now:  # else the clock was ahead then
+                        promised = first
                     moment = _next(promised, outcomes.get(entry.log.log_id.hex()), now)
                     plans.append(_Plan(entry, promised, (moment - now).total_seconds()))
         except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as error:

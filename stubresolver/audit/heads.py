@@ -5,10 +5,12 @@ its SCT; a tree head is never older than the MMD; each is later than the one bef
 may be served by a replica that lags; it may not contradict another.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from stubresolver.audit.entry import Entry
-from stubresolver.audit.report import Finding, Kind, Received, received
+from stubresolver.audit.report import Finding, Kind, Received, Report, ranked, received
 from stubresolver.ct import EMPTY_ROOT, Log, LogKind, LogState, TreeHead
 
 # Where the list has none. Chrome's log policy: at most 24 hours, of static-ct logs at most 1 minute.
@@ -16,6 +18,7 @@ _MERGE_DELAYS = {LogKind.RFC6962: timedelta(hours=24), LogKind.STATIC_CT: timede
 # How much older than its MMD a tree head may be, and how far ahead of our clock, before it is an alarm. As long as the
 # longest MMD: a log that stands still for some hours breaks a rule of availability, and deceives nobody about more.
 SLACK = timedelta(hours=24)
+_MISDATED = frozenset({Kind.STALE_TREE_HEAD, Kind.FUTURE_TREE_HEAD})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,6 +60,20 @@ def freshness(log: Log, head: TreeHead, now: datetime, url: str) -> Finding | No
     return Finding(Kind.STALE_TREE_HEAD, detail, evidence)
 
 
+def doubt_clock(reports: Sequence[Report]) -> list[Report]:
+    """The same reports, but that no log is accused of its tree head's date where the clock here is more suspect.
+
+    It is where logs of two operators or more date theirs too late, or too early, and none dates it well: they have
+    nothing to do with each other, and they all have to do with our clock. Whoever sets it makes no alarms so.
+    """
+    telling = [report for report in reports if report.tree is not None and not _stands_still(report)]
+    operators = {report.log.operator for report in telling}
+    kinds = {_misdated(report) for report in telling}
+    if len(operators) < 2 or len(kinds) != 1 or None in kinds:
+        return list(reports)
+    return [_blame_clock(report, len(operators)) for report in reports]
+
+
 def contradiction(seen: TreeHead, head: TreeHead, url: str) -> Finding | None:
     """What two tree heads convict the log of, without any proof; None where they may be of one history."""
     small, large = sorted((seen, head), key=lambda item: item.size)
@@ -95,6 +112,26 @@ def not_yet(entry: Entry, head: TreeHead) -> str:
 def overdue(entry: Entry, head: TreeHead) -> str:
     """Why an entry is missed."""
     return f"not in the tree of {head.size} leaves of {_shown(head)}; it was due at {_text(_due(entry))}"
+
+
+def _misdated(report: Report) -> Kind | None:
+    """What is said of the date of the log's tree head, None if nothing."""
+    return next((each.kind for each in report.findings if each.kind in _MISDATED), None)
+
+
+def _stands_still(report: Report) -> bool:
+    """True if its date says nothing about the clock."""
+    return any(each.kind is Kind.FROZEN for each in report.findings)
+
+
+def _blame_clock(report: Report, operators: int) -> Report:
+    """What was said of the tree head's date, as a note."""
+    reason = f"as logs of {operators} operators say alike, the clock here is wrong rather than they"
+    findings = [
+        Finding(Kind.CLOCK, f"{each.detail}: {reason}", each.evidence) if each.kind in _MISDATED else each
+        for each in report.findings
+    ]
+    return replace(report, findings=ranked(findings))
 
 
 def _may_stand_still(log: Log, now: datetime) -> bool:

@@ -8,14 +8,15 @@ import base64
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from stubresolver.audit.entry import Entry
-from stubresolver.audit.prove import audit
-from stubresolver.audit.report import Finding, Get, Outcome, Report
-from stubresolver.ct import Log
-from stubresolver.evidence.audits import MAXIMUM_ALARM, Alarm, Audited, Audits, Raised
+from stubresolver.audit.prove import audit, compare
+from stubresolver.audit.report import Finding, Get, Kind, Outcome, Report, ranked
+from stubresolver.ct import Log, TreeHead, key_octets
+from stubresolver.evidence.audits import MAXIMUM_ALARM, Alarm, Audited, Audits, Heads, Raised
 from stubresolver.verify import printable
 
 _T = TypeVar("_T")
@@ -41,12 +42,35 @@ async def audit_and_keep(
     Raises `EvidenceError`; nothing that a log sends raises.
     """
     logs = {entry.log.log_id: entry.log for entry in entries}
-    heads = await in_thread(lambda: audits.heads(logs))
-    reports = await audit(entries, get, heads, now)
+    heads = await in_thread(lambda: audits.heads(logs.values()))
+    reports = [_with_damage(report, heads) for report in await audit(entries, get, heads.seen, now)]
+    for log_id in logs:
+        newest = next((report for report in reversed(reports) if report.log.log_id == log_id and report.head), None)
+        if newest is not None:
+            settled = await _remember(audits, newest, get, heads.seen.get(log_id), in_thread)
+            reports = [settled if report is newest else report for report in reports]
     # Two SCTs of one log share a row: the gravest is written last.
     for report in sorted(reports, key=lambda report: _GRAVITY.index(report.outcome)):
         await in_thread(functools.partial(keep, audits, report))
     return reports
+
+
+async def _remember(audits: Audits, report: Report, get: Get, before: TreeHead | None, in_thread: InThread) -> Report:
+    """Remember the report's tree head; the report, with what came of comparing it to one that came in between."""
+    while report.head is not None:
+        put = functools.partial(audits.remember, report.log, report.head, before, _iso(report.at))
+        if (other := await in_thread(put)) is None:
+            break
+        report, before = await compare(report, get, other), other
+    return report
+
+
+def _with_damage(report: Report, heads: Heads) -> Report:
+    """The report, with the remark that what was remembered could not be used."""
+    if (damage := heads.damaged.get(report.log.log_id)) is None or report.tree is None:
+        return report
+    detail = f"the tree head remembered of it is damaged, and nothing was compared: {damage}"
+    return replace(report, findings=ranked([*report.findings, Finding(Kind.FORGOTTEN, detail)]))
 
 
 def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
@@ -64,7 +88,7 @@ def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
         Raised(finding.kind.value, printable(finding.detail, _LONGEST), alarm_octets(report, finding))
         for finding in alarms
     ]
-    return audits.keep(audited, raised, report.head)
+    return audits.keep(audited, raised)
 
 
 def alarm_octets(report: Report, finding: Finding) -> bytes:
@@ -89,10 +113,12 @@ def alarm_octets(report: Report, finding: Finding) -> bytes:
 
 
 def _log_facts(log: Log) -> Mapping[str, str]:
+    """Whom it is about: the key is what its signatures are checked with, and its SHA-256 is the log id."""
     return {
         "description": log.description,
         "operator": log.operator,
         "log_id": _base64(log.log_id),
+        "key": _base64(key_octets(log.key)),
         "kind": log.kind.value,
         "url": log.url,
     }

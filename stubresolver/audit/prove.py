@@ -14,7 +14,7 @@ import trio
 
 from stubresolver.audit.asking import NotThere, Trouble
 from stubresolver.audit.entry import Entry
-from stubresolver.audit.heads import both, contradiction, freshness, is_due, is_newer, not_yet, overdue
+from stubresolver.audit.heads import both, contradiction, doubt_clock, freshness, is_due, is_newer, not_yet, overdue
 from stubresolver.audit.report import Finding, Get, Kind, Received, Report, bounded, ranked, received
 from stubresolver.audit.rfc6962 import Rfc6962
 from stubresolver.audit.static_ct import StaticCt
@@ -51,24 +51,38 @@ async def audit(entries: Sequence[Entry], get: Get, heads: Mapping[bytes, TreeHe
     async with trio.open_nursery() as nursery:
         for log_id in dict.fromkeys(entry.log.log_id for entry in entries):
             nursery.start_soon(audit_log, log_id)
-    return [reports[entry] for entry in entries]
+    return doubt_clock([reports[entry] for entry in entries])
 
 
 async def prove(entry: Entry, get: Get, seen: TreeHead | None, now: datetime) -> Report:
     """Look for proof that the log holds the entry, in a tree that follows the one `seen` before."""
     if problem := _unlisted(entry.log):
         return _report(entry, now, [Finding(Kind.NO_URL, problem)])
-    api: _Api = Rfc6962(entry, get) if entry.log.kind is LogKind.RFC6962 else StaticCt(entry, get)
-    tree, url, findings = await _tree_head(api, entry.log)
+    api = _api(entry, get)
+    tree, findings = await _tree_head(api, entry.log)
     if tree is None:
         return _report(entry, now, findings)
-    timing = freshness(entry.log, tree, now, url)
-    follows, history = await _follow(api, seen, tree, url)
-    index, inclusion = await _include(api, entry, tree, url)
+    timing = freshness(entry.log, tree, now, api.tree_head_url)
+    follows, history = await _follow(api, seen, tree)
+    index, inclusion = await _include(api, entry, tree)
     findings = [*([timing] if timing else []), *history, inclusion]
     dated = timing is None or timing.kind is not Kind.FUTURE_TREE_HEAD
     head = tree if follows and dated and is_newer(tree, seen) else None
     return _report(entry, now, findings, tree=tree, head=head, index=index)
+
+
+async def compare(report: Report, get: Get, seen: TreeHead) -> Report:
+    """The same report, its `head` held against another one that somebody else has seen in the meantime."""
+    head = report.head
+    if head is None:
+        return report
+    follows, history = await _follow(_api(report.entry, get), seen, head)
+    found = ranked([*report.findings, *(replace(each, evidence=bounded(each.evidence)) for each in history)])
+    return replace(report, findings=found, head=head if follows and is_newer(head, seen) else None)
+
+
+def _api(entry: Entry, get: Get) -> _Api:
+    return Rfc6962(entry, get) if entry.log.kind is LogKind.RFC6962 else StaticCt(entry, get)
 
 
 def _unlisted(log: Log) -> str:
@@ -93,24 +107,25 @@ def _report(
     return Report(entry, kept, tree, head, index, now)
 
 
-async def _tree_head(api: _Api, log: Log) -> tuple[TreeHead | None, str, list[Finding]]:
-    """What the log serves, and where; None and why where it is nothing that the log signed."""
+async def _tree_head(api: _Api, log: Log) -> tuple[TreeHead | None, list[Finding]]:
+    """What the log serves; None and why where it is nothing that the log signed."""
     try:
         answer = await api.tree_head()
     except Trouble as trouble:
-        return None, "", [Finding(Kind.UNREACHABLE, f"no tree head: {trouble.detail}", trouble.evidence)]
+        return None, [Finding(Kind.UNREACHABLE, f"no tree head: {trouble.detail}", trouble.evidence)]
     try:
-        return read_tree_head(answer.octets, log), answer.url, []
+        return read_tree_head(answer.octets, log), []
     except MalformedTreeHead as error:
-        return None, answer.url, [Finding(Kind.NOT_A_LOG, f"{answer.url}: {error}", (answer,))]
+        return None, [Finding(Kind.NOT_A_LOG, f"{answer.url}: {error}", (answer,))]
     except BadTreeHeadSignature as error:
-        return None, answer.url, [Finding(Kind.TREE_HEAD_SIGNATURE, f"{answer.url}: {error}", (answer,))]
+        return None, [Finding(Kind.TREE_HEAD_SIGNATURE, f"{answer.url}: {error}", (answer,))]
 
 
-async def _follow(api: _Api, seen: TreeHead | None, tree: TreeHead, url: str) -> tuple[bool, list[Finding]]:
+async def _follow(api: _Api, seen: TreeHead | None, tree: TreeHead) -> tuple[bool, list[Finding]]:
     """Whether `tree` and the tree seen before are proved to be one history, and what there is to say of it."""
     if seen is None:
         return True, []
+    url = api.tree_head_url
     if found := contradiction(seen, tree, url):
         return False, [found]
     small, large = sorted((seen, tree), key=lambda item: item.size)
@@ -143,9 +158,9 @@ def _no_consistency(trouble: Trouble, seen: TreeHead, tree: TreeHead, url: str) 
     return Finding(kind, f"{detail}: {trouble.detail}", both(seen, tree, url, *trouble.evidence))
 
 
-async def _include(api: _Api, entry: Entry, tree: TreeHead, url: str) -> tuple[int | None, Finding]:
+async def _include(api: _Api, entry: Entry, tree: TreeHead) -> tuple[int | None, Finding]:
     """Where the entry is proved to be in `tree`, and the finding."""
-    promise = _promise(entry, tree, url)
+    promise = _promise(entry, tree, api.tree_head_url)
     try:
         proof = await api.inclusion(tree)
     except Trouble as trouble:

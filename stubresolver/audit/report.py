@@ -47,9 +47,11 @@ class Kind(enum.StrEnum):
     NO_URL = "no-url"  # the list does not say where the log is read
     TOO_EARLY = "too-early"  # not in the tree, and not due in it either
     NO_LEAF_INDEX = "no-leaf-index"  # a static-ct log's SCT that does not say where to look
+    CLOCK = "clock"  # logs of several operators date their tree heads alike, and the clock here otherwise
     # remarks
     LAGGING = "lagging"  # an older tree than the one seen before, and a part of it
     FROZEN = "frozen"  # an old tree head of a log that need not make new ones
+    FORGOTTEN = "forgotten"  # what was remembered of the log is damaged: nothing was compared
 
 
 _ALARMS = frozenset(
@@ -66,7 +68,7 @@ _ALARMS = frozenset(
         Kind.FUTURE_TREE_HEAD,
     }
 )
-_REMARKS = frozenset({Kind.LAGGING, Kind.FROZEN})
+_REMARKS = frozenset({Kind.LAGGING, Kind.FROZEN, Kind.FORGOTTEN})
 
 
 @dataclass(frozen=True, slots=True)

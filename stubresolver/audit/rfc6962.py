@@ -25,10 +25,11 @@ class Rfc6962:
         self._entry = entry
         self._get = get
         self._prefix = f"{entry.log.url}ct/v1/"
+        self.tree_head_url = f"{self._prefix}get-sth"
 
     async def tree_head(self) -> Received:
         """The signed tree head that the log serves now."""
-        return await ask(self._get, f"{self._prefix}get-sth", "tree head")
+        return await ask(self._get, self.tree_head_url, "tree head")
 
     async def consistency(self, first: TreeHead, second: TreeHead) -> ConsistencyProof:
         """The proof that the larger tree begins with the smaller one; raises `NotThere` where the log has none."""

@@ -32,11 +32,12 @@ class StaticCt:
         self._entry = entry
         self._get = get
         self._prefix = entry.log.url
+        self.tree_head_url = f"{self._prefix}checkpoint"
         self._tiles: dict[Tile, Received | Trouble] = {}  # what was asked for so far
 
     async def tree_head(self) -> Received:
         """The checkpoint that the log serves now."""
-        return await ask(self._get, f"{self._prefix}checkpoint", "tree head")
+        return await ask(self._get, self.tree_head_url, "tree head")
 
     async def consistency(self, first: TreeHead, second: TreeHead) -> ConsistencyProof:
         """The proof that the larger tree begins with the smaller one, from tiles of the larger one."""

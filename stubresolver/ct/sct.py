@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stubresolver.ct.der import MalformedDer, content, extensions
 
@@ -177,6 +178,11 @@ def leaf_index(sct: SignedCertificateTimestamp) -> int | None:
     if len(found) != 1 or len(found[0]) != 5:
         return None
     return int.from_bytes(found[0], "big")
+
+
+def key_octets(key: LogKey) -> bytes:
+    """A log's key in DER: what the log's id is the SHA-256 of (RFC 6962 s3.2)."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def is_signed_by(sct: SignedCertificateTimestamp, key: LogKey, issuer_key_hash: bytes, tbs: bytes) -> bool:

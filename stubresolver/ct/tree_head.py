@@ -58,6 +58,17 @@ def read_tree_head(octets: bytes, log: Log) -> TreeHead:
     return read_sth(octets, log) if log.kind is LogKind.RFC6962 else read_checkpoint(octets, log)
 
 
+def read_again(octets: bytes, log: Log) -> TreeHead:
+    """Read `TreeHead.octets`, whatever the list said of the log then; raises as above.
+
+    By the log's key alone: neither its kind nor its name is in what it signed (RFC 6962 s3.5), and a list that calls it
+    otherwise today cannot make it unsay anything.
+    """
+    if octets.lstrip().startswith(b"{"):  # no origin begins like JSON
+        return read_sth(octets, log)
+    return _read_note(octets, log, octets.partition(b"\n")[0].decode(errors="replace"))
+
+
 def read_sth(octets: bytes, log: Log) -> TreeHead:
     """Read the answer to get-sth (RFC 6962 s4.3); raises `MalformedTreeHead` or `BadTreeHeadSignature`."""
     if len(octets) > MAXIMUM_STH:
@@ -75,15 +86,28 @@ def read_checkpoint(octets: bytes, log: Log) -> TreeHead:
 
     Signatures of others (witnesses, the log's other keys) are passed over; of the log's own there must be one.
     """
+    # static-ct-api: "the origin line MUST be the submission prefix of the log as a schema-less URL with no trailing
+    # slashes"
+    return _read_note(octets, log, log.submission_url.removeprefix("https://").rstrip("/"))
+
+
+class _Sth(msgspec.Struct):
+    """RFC 6962 s4.3, the output of get-sth."""
+
+    tree_size: int
+    timestamp: int
+    sha256_root_hash: str
+    tree_head_signature: str
+
+
+def _read_note(octets: bytes, log: Log, expected: str) -> TreeHead:
+    """Read a checkpoint of that origin."""
     text, lines = _open_note(octets)
     parts = text.split("\n")
     # static-ct-api: "A checkpoint signed with this algorithm MUST NOT include any extension lines."
     if len(parts) != 4:
         raise MalformedTreeHead(f"a checkpoint of {len(parts) - 1} lines, expected origin, size and root")
     origin, size, root_text, _ = parts
-    # static-ct-api: "the origin line MUST be the submission prefix of the log as a schema-less URL with no trailing
-    # slashes"
-    expected = log.submission_url.removeprefix("https://").rstrip("/")
     if not expected or origin != expected:
         raise MalformedTreeHead(f"a checkpoint of {origin[:80]!a}, expected {expected!a}")
     # tlog-checkpoint: "with no leading zeroes (unless the tree is empty, in which case the tree size is 0)"
@@ -97,15 +121,6 @@ def read_checkpoint(octets: bytes, log: Log) -> TreeHead:
     # struct { uint64 timestamp; TreeHeadSignature signature; } RFC6962NoteSignature;                static-ct-api
     kept = f"{text}\n{line}\n".encode()
     return _signed(TreeHead(log.log_id, int(size), int.from_bytes(body[:8], "big"), root, kept), body[8:], log)
-
-
-class _Sth(msgspec.Struct):
-    """RFC 6962 s4.3, the output of get-sth."""
-
-    tree_size: int
-    timestamp: int
-    sha256_root_hash: str
-    tree_head_signature: str
 
 
 def _signed(head: TreeHead, signature: bytes, log: Log) -> TreeHead:

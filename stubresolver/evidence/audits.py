@@ -2,19 +2,21 @@
 
 In the tables of the evidence file, on the connection and under the lock of its `EvidenceStore` (`audits()`), every
 change in one transaction. A tree head is read again by its own signature whenever it is used, so that nobody who
-damages the row makes a log look as if it had lied. An alarm is kept as it was first received; the same again is only
-counted. Who wants an old alarm to go by raising new ones finds that of the largest group of alike ones the newest goes.
+damages the row makes a log look as if it had lied; one that is damaged is told of, and gives way to the next. It takes
+the place of that alone which it was proved to follow: of two audits at once neither undoes the other. An alarm is kept
+as it was first received; the same again is only counted. Who wants an old alarm to go by raising new ones finds that of
+the largest group of alike ones the newest goes.
 """
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
 from stubresolver.ct import Log
-from stubresolver.ct.tree_head import TreeHead, read_tree_head
+from stubresolver.ct.tree_head import TreeHead, read_again
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence.schema import transaction
 from stubresolver.evidence.writing import iso
@@ -63,6 +65,14 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class Heads:
+    """What is remembered of some logs, by log id."""
+
+    seen: Mapping[bytes, TreeHead]  # the last tree head whose proofs held
+    damaged: Mapping[bytes, str]  # why what is there in its place is none
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A certificate that was allowed, and the newest record that holds it."""
 
@@ -80,22 +90,38 @@ class Audits:
         self._database = database
         self._reading = reading
 
-    def heads(self, logs: Mapping[bytes, Log]) -> dict[bytes, TreeHead]:
+    def heads(self, logs: Iterable[Log]) -> Heads:
         """The last tree head of each of these logs whose proofs held."""
+        seen, damaged = {}, {}
         with self._reading():
-            rows = self._database.execute("SELECT log, size, timestamp, root, octets FROM tree_head").fetchall()
-            heads = {}
-            for log, size, timestamp, root, octets in rows:
-                if (known := logs.get(bytes.fromhex(log))) is None:
-                    continue
-                head = read_tree_head(octets, known)  # its ValueErrors are damage, too
-                if (head.size, head.timestamp, head.root.hex()) != (size, timestamp, root):
-                    raise ValueError(f"the tree head of {known.description} is not what its row says")
-                heads[known.log_id] = head
-            return heads
+            for log in logs:
+                try:
+                    head = _head(self._database, log)
+                except (ValueError, TypeError) as error:
+                    damaged[log.log_id] = str(error)
+                else:
+                    seen.update({} if head is None else {log.log_id: head})
+        return Heads(seen, damaged)
 
-    def keep(self, audited: Audited, raised: Sequence[Raised], head: TreeHead | None) -> tuple[Alarm, ...]:
-        """Keep one outcome with its alarms, and the tree head to be remembered; the alarms as they are kept now.
+    def remember(self, log: Log, head: TreeHead, before: TreeHead | None, at: str) -> TreeHead | None:
+        """Put a tree head in the place of `before`, which it was proved to follow; None where that was done.
+
+        Where another process has put another one there since, that one stays and is given: it is yet to be compared.
+        """
+        with self._reading(), transaction(self._database):
+            try:
+                there = _head(self._database, log)
+            except (ValueError, TypeError):
+                there = before  # damaged
+            if there is not None and (before is None or _facts(there) != _facts(before)):
+                return None if _facts(there) == _facts(head) else there
+            if head.timestamp < _TIMES:
+                values = (log.log_id.hex(), head.size, head.timestamp, head.root.hex(), head.octets, at)
+                self._database.execute("INSERT OR REPLACE INTO tree_head VALUES (?, ?, ?, ?, ?, ?)", values)
+        return None
+
+    def keep(self, audited: Audited, raised: Sequence[Raised]) -> tuple[Alarm, ...]:
+        """Keep one outcome with its alarms; the alarms as they are kept now.
 
         An alarm that had to give way at once is not among them; its outcome is kept all the same.
         """
@@ -103,8 +129,6 @@ class Audits:
             if len(alarm.octets) > MAXIMUM_ALARM:
                 raise EvidenceError(f"an alarm of {len(alarm.octets)} octets, expected at most {MAXIMUM_ALARM}")
         with self._reading(), transaction(self._database):
-            if head is not None and head.timestamp < _TIMES:
-                _keep_head(self._database, head, audited.at)
             values = (audited.leaf, audited.log, audited.outcome, audited.kind, audited.detail, audited.at)
             self._database.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?)", values)
             for alarm in raised:
@@ -167,14 +191,24 @@ class Audits:
             return [Candidate(*map(_text, row[:4])) for row in rows]
 
 
-def _keep_head(database: sqlite3.Connection, head: TreeHead, at: str) -> None:
-    """Put a tree head in the place of an older one; another process may have been faster with a newer one."""
-    database.execute(
-        "INSERT INTO tree_head VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
-        " timestamp = excluded.timestamp, root = excluded.root, octets = excluded.octets, at = excluded.at"
-        " WHERE (excluded.size, excluded.timestamp) >= (size, timestamp)",
-        (head.log_id.hex(), head.size, head.timestamp, head.root.hex(), head.octets, at),
-    )
+def _head(database: sqlite3.Connection, log: Log) -> TreeHead | None:
+    """The tree head that is remembered of a log, None where there is none; ValueError or TypeError: it is damaged."""
+    row = database.execute(
+        "SELECT size, timestamp, root, octets FROM tree_head WHERE log = ?", (log.log_id.hex(),)
+    ).fetchone()
+    if row is None:
+        return None
+    if not isinstance(row[3], bytes):
+        raise TypeError("no octets where a tree head was")
+    head = read_again(row[3], log)
+    if _facts(head) != row[:3]:
+        raise ValueError("the tree head is not what its row says")
+    return head
+
+
+def _facts(head: TreeHead) -> tuple[int, int, str]:
+    """What makes two tree heads of one log the same, however they are spelled and signed."""
+    return head.size, head.timestamp, head.root.hex()
 
 
 def _keep_alarm(database: sqlite3.Connection, audited: Audited, alarm: Raised) -> None:

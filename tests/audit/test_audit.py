@@ -1,14 +1,16 @@
 """Several SCTs at once: all logs at the same time, each log one after the other, what was seen handed on."""
 
 from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from stubresolver.audit import Kind, Outcome, audit
-from stubresolver.ct import LogKind
+from stubresolver.ct import LogKind, LogState
 from stubresolver.errors import FetchFailed
-from tests.audit.fakes import HOUR, NOW, FakeLog, forked, make_entry, milliseconds
+from tests.audit.fakes import DAY, HOUR, NOW, FakeLog, forked, make_entry, milliseconds, relisted
 from tests.ct.signing import Signer
 
 RFC, STATIC = LogKind.RFC6962, LogKind.STATIC_CT
@@ -130,3 +132,55 @@ async def test_an_audit_can_be_cancelled(autojump_clock):
     assert scope.cancelled_caught
     assert trio.current_time() == 5
     assert set(web.waiting.values()) == {0}
+
+
+def misdated(log, by):
+    """The log's tree head is of another time than the clock here says it is."""
+    log.show(300, NOW + by)
+
+
+@pytest.mark.parametrize("by", [-4 * DAY, 4 * DAY, timedelta(days=365), -timedelta(days=365)], ids=str)
+async def test_a_wrong_clock_here_accuses_nobody(autojump_clock, by):
+    """Logs of several operators cannot all be late, or early, at once: it is our clock, and nothing more is said."""
+    logs = of_operators(three(), "Alder", "Birch", "Birch")
+    for log in logs:
+        misdated(log, by)
+    reports = await audit([log.entry for log in logs], Web(logs).get, {}, NOW)
+    kinds = {finding.kind for report in reports for finding in report.findings}
+    assert kinds <= {Kind.CLOCK, Kind.INCLUDED, Kind.TOO_EARLY}
+    assert [report.outcome for report in reports] == [Outcome.NOTE] * 3
+    assert "the clock here is wrong" in reports[0].detail
+
+
+@pytest.mark.parametrize(
+    ("operators", "days", "accused"),
+    [
+        (("Alder", "Birch", "Cedar"), (-4, -4, 0), (True, True, False)),  # one dates it well: the clock is right
+        (("Alder", "Birch", "Cedar"), (-4, 4, -4), (True, True, True)),  # they do not say alike
+        (("Alder", "Alder", "Alder"), (-4, -4, -4), (True, True, True)),  # one operator may well be late everywhere
+    ],
+)
+async def test_a_clock_that_is_right_excuses_nobody(autojump_clock, operators, days, accused):
+    """Only where all say alike, and more than one operator does, is the clock to blame."""
+    logs = of_operators(three(), *operators)
+    for log, number in zip(logs, days, strict=True):
+        misdated(log, number * DAY)
+    reports = await audit([log.entry for log in logs], Web(logs).get, {}, NOW)
+    assert tuple(report.outcome is Outcome.ALARM for report in reports) == accused
+
+
+async def test_a_log_that_stands_still_is_no_witness_of_the_clock(autojump_clock):
+    """An old tree head of a retired log fits any clock: it neither blames ours nor clears it."""
+    logs = of_operators(three(), "Alder", "Birch", "Cedar")
+    relisted(logs[0], state=LogState.RETIRED, state_since=NOW - 99 * DAY)
+    for log in logs:
+        misdated(log, -4 * DAY)
+    reports = await audit([log.entry for log in logs], Web(logs).get, {}, NOW)
+    assert [Kind.CLOCK in {each.kind for each in report.findings} for report in reports] == [False, True, True]
+    logs[2].show(300, NOW)
+    reports = await audit([log.entry for log in logs], Web(logs).get, {}, NOW)
+    assert [report.kind for report in reports][1:] == [Kind.STALE_TREE_HEAD, Kind.INCLUDED]
+
+
+def of_operators(logs, *names):
+    return [relisted(log, operator=name) for log, name in zip(logs, names, strict=True)]

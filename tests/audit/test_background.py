@@ -207,7 +207,7 @@ def test_many_alarms_are_told_in_few_lines(store, caplog):
     """At a start ten alarms are named, and how many more there are."""
     for number in range(12):
         audited = Audited("aa" * 32, f"{number:064x}", "alarm", "rollback", "", "2026-11-02T12:00:00.000Z")
-        store.audits().keep(audited, [Raised("rollback", f"number {number}", b"{}")], None)
+        store.audits().keep(audited, [Raised("rollback", f"number {number}", b"{}")])
     assert tell_kept(store.audits()) == 12
     assert len(caplog.records) == 11
     assert caplog.records[-1].getMessage() == "AUDIT ALARMS: 2 more are kept"
@@ -275,6 +275,14 @@ async def test_clock_that_was_ahead_delays_nothing(autojump_clock, store, world,
     await run_for(0.1, store, world, logs)
     store._database.execute("UPDATE audit SET at = '2036-01-01T00:00:00.000Z'")
     logs.down = False
+    await run_for(1, store, world, logs)
+    assert [each.outcome for each in store.audits().outcomes()] == ["proved", "proved"]
+
+
+async def test_certificate_first_seen_by_a_clock_that_was_ahead_is_audited(autojump_clock, store, world, logs):
+    """It need not wait for the time that the clock said then."""
+    keep(store, world, timedelta(days=3))
+    store._database.execute("UPDATE record SET first_seen = '2036-01-01T00:00:00.000Z'")
     await run_for(1, store, world, logs)
     assert [each.outcome for each in store.audits().outcomes()] == ["proved", "proved"]
 

@@ -7,14 +7,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from stubresolver.ct import LogList
+from stubresolver.ct import LogKind, LogList
 from stubresolver.ct.tree_head import TreeHead, read_tree_head
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence import EvidenceStore
-from stubresolver.evidence.audits import MAXIMUM_ALARM, Audited, Raised
+from stubresolver.evidence.audits import MAXIMUM_ALARM, Audited, Heads, Raised
 from stubresolver.lab.log_api import LogFront
 from stubresolver.lab.logs import LabLog, log_list_json, slug
 
@@ -54,57 +52,76 @@ def raised(kind="split-view", octets=b'{"received": []}'):
 
 
 def raise_one(store, leaf=LEAF, kind="split-view", log=LAB[0], at=AT):
-    return store.audits().keep(outcome(kind, leaf, log, "alarm", at), [raised(kind)], None)
+    return store.audits().keep(outcome(kind, leaf, log, "alarm", at), [raised(kind)])
+
+
+def remember(store, head, before=None):
+    return store.audits().remember(LOGS[head.log_id], head, before, "2026-11-02T12:00:00.000Z")
+
+
+def seen(store):
+    return store.audits().heads(LOGS.values()).seen
 
 
 @pytest.mark.parametrize("lab", LAB, ids=slug)
 def test_tree_head_comes_back_as_it_was(store, lab):
     """What is remembered of a log is its own signed statement, for both kinds."""
-    seen = head(lab)
-    store.audits().keep(outcome(log=lab), (), seen)
-    assert store.audits().heads(LOGS) == {lab.log_id: seen}
+    first = head(lab)
+    assert remember(store, first) is None
+    assert seen(store) == {lab.log_id: first}
+
+
+@pytest.mark.parametrize("lab", LAB, ids=slug)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"url": "https://moved.example/", "submission_url": "https://renamed.example/"},
+        {"submission_url": ""},
+        {"kind": LogKind.RFC6962},
+        {"kind": LogKind.STATIC_CT},
+    ],
+)
+def test_list_cannot_make_a_log_unsay_anything(store, lab, facts):
+    """What the key signed counts, by whatever name, kind or address the list has the log today."""
+    first = head(lab)
+    remember(store, first)
+    log = replace(LOGS[lab.log_id], **facts)
+    assert store.audits().heads([log]) == Heads({lab.log_id: first}, {})
 
 
 def test_heads_are_of_the_logs_asked_for(store):
     """A log that is on no list any more is not spoken of."""
-    store.audits().keep(outcome(), (), head(LAB[0]))
-    assert store.audits().heads({}) == {}
+    remember(store, head(LAB[0]))
+    assert store.audits().heads([LOGS[LAB[1].log_id]]) == Heads({}, {})
 
 
-def test_nothing_is_remembered_where_no_head_is_given(store):
-    """None keeps what is there."""
-    store.audits().keep(outcome(), (), head(LAB[0]))
-    store.audits().keep(outcome(), (), None)
-    assert list(store.audits().heads(LOGS)) == [LAB[0].log_id]
-
-
-@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 3)), min_size=1, max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
-def test_newest_tree_head_stays(store, seen):
-    """An older head never takes the place of a newer one, in whatever order two processes write."""
-    heads = [head(LAB[0], size, AT + timedelta(hours=hours)) for size, hours in seen]
-    store.audits()._database.execute("DELETE FROM tree_head")
-    for each in heads:
-        store.audits().keep(outcome(), (), each)
-    kept = store.audits().heads(LOGS)[LAB[0].log_id]
-    assert (kept.size, kept.timestamp) == max((each.size, each.timestamp) for each in heads)
+def test_head_takes_the_place_of_the_one_it_follows_alone(store):
+    """Of two audits at once the slower one learns what the faster one saw, and undoes nothing."""
+    first, second, third = (head(LAB[0], size) for size in (3, 4, 5))
+    assert remember(store, first) is None
+    assert remember(store, second, first) is None
+    for before in (None, first):
+        assert remember(store, third, before) == second
+        assert seen(store) == {LAB[0].log_id: second}
+    assert remember(store, third, second) is None
+    assert remember(store, third, first) is None  # the same that is there
+    assert seen(store) == {LAB[0].log_id: third}
 
 
 def test_time_beyond_the_database_is_no_failure(store):
-    """A tree head dated beyond SQLite's integers is not remembered, and what it proves about its log is kept."""
+    """A tree head dated beyond SQLite's integers is not remembered, and nothing fails."""
     mad = TreeHead(LAB[0].log_id, 1, (1 << 64) - 1, bytes(32), b"{}")
-    (alarm,) = store.audits().keep(outcome(word="alarm"), [raised("future-tree-head")], mad)
-    assert alarm.kind == "future-tree-head"
-    assert store.audits().heads(LOGS) == {}
+    assert remember(store, mad) is None
+    assert seen(store) == {}
 
 
 def test_last_outcome_stands(store):
     """Of each certificate and log the last outcome counts, and others' stay."""
     audits = store.audits()
-    audits.keep(outcome("unreachable", word="note"), (), None)
-    audits.keep(outcome("unreachable", log=LAB[1], word="note"), (), None)
-    audits.keep(outcome(at=AT + timedelta(hours=1)), (), None)
-    audits.keep(outcome(leaf="bb" * 32), (), None)
+    audits.keep(outcome("unreachable", word="note"), ())
+    audits.keep(outcome("unreachable", log=LAB[1], word="note"), ())
+    audits.keep(outcome(at=AT + timedelta(hours=1)), ())
+    audits.keep(outcome(leaf="bb" * 32), ())
     assert [(each.log, each.outcome) for each in audits.outcomes(LEAF)] == [
         (LAB[0].log_id.hex(), "proved"),
         (LAB[1].log_id.hex(), "note"),
@@ -115,7 +132,7 @@ def test_last_outcome_stands(store):
 def test_alarm_is_kept_whole(store, path):
     """What was received is there octet for octet, also for who opens the file later."""
     octets = json.dumps({"received": "x" * 60_000}).encode()
-    (alarm,) = store.audits().keep(outcome(word="alarm"), [raised(octets=octets)], None)
+    (alarm,) = store.audits().keep(outcome(word="alarm"), [raised(octets=octets)])
     store.close()
     again = EvidenceStore(path)
     assert again.audits().received(alarm.number) == octets
@@ -127,7 +144,7 @@ def test_same_alarm_is_counted(store):
     """The same again moves count and time; what was received first stays."""
     raise_one(store)
     later = outcome("split-view", word="alarm", at=AT + timedelta(days=1))
-    store.audits().keep(later, [raised(octets=b'{"received": "later"}')], None)
+    store.audits().keep(later, [raised(octets=b'{"received": "later"}')])
     (alarm,) = store.audits().alarms()
     assert (alarm.count, alarm.first_seen[:10], alarm.last_seen[:10]) == (2, "2026-11-02", "2026-11-03")
     assert store.audits().received(alarm.number) == b'{"received": []}'
@@ -135,14 +152,14 @@ def test_same_alarm_is_counted(store):
 
 def test_several_alarms_of_one_audit(store):
     """One visit can convict a log of more than one thing."""
-    kept = store.audits().keep(outcome(word="alarm"), [raised("split-view"), raised("missing-leaf")], None)
+    kept = store.audits().keep(outcome(word="alarm"), [raised("split-view"), raised("missing-leaf")])
     assert [alarm.kind for alarm in kept] == ["split-view", "missing-leaf"]
 
 
 def test_alarm_beyond_the_bound_is_refused(store):
     """64 KiB of one alarm and no more; nothing of that audit is kept then."""
     with pytest.raises(EvidenceError, match="65537 octets, expected at most 65536"):
-        store.audits().keep(outcome(word="alarm"), [raised(octets=b'"' + b"x" * (MAXIMUM_ALARM - 1) + b'"')], None)
+        store.audits().keep(outcome(word="alarm"), [raised(octets=b'"' + b"x" * (MAXIMUM_ALARM - 1) + b'"')])
     assert store.audits().outcomes() == []
 
 
@@ -189,7 +206,7 @@ def test_outcomes_are_bounded(store, monkeypatch):
     """The oldest outcomes go."""
     monkeypatch.setattr("stubresolver.evidence.audits.MAXIMUM_OUTCOMES", 3)
     for number in range(5):
-        store.audits().keep(outcome(leaf=f"{number:064x}", at=AT + timedelta(hours=number)), (), None)
+        store.audits().keep(outcome(leaf=f"{number:064x}", at=AT + timedelta(hours=number)), ())
     assert [int(each.leaf, 16) for each in store.audits().outcomes()] == [4, 3, 2]
 
 
@@ -206,11 +223,6 @@ def test_dismissed_alarm_is_gone(store):
 @pytest.mark.parametrize(
     ("statement", "ask"),
     [
-        ("UPDATE tree_head SET root = 'beef'", lambda audits: audits.heads(LOGS)),
-        ("UPDATE tree_head SET size = size + 1", lambda audits: audits.heads(LOGS)),
-        ("UPDATE tree_head SET octets = X'00'", lambda audits: audits.heads(LOGS)),
-        ("UPDATE tree_head SET octets = 7", lambda audits: audits.heads(LOGS)),
-        ("UPDATE tree_head SET log = 'no hex'", lambda audits: audits.heads(LOGS)),
         ("UPDATE audit SET outcome = X'00'", lambda audits: audits.outcomes()),
         ("UPDATE alarm SET count = 'many'", lambda audits: audits.alarms()),
         ("UPDATE alarm SET detail = X'07'", lambda audits: audits.alarms()),
@@ -220,7 +232,7 @@ def test_dismissed_alarm_is_gone(store):
 )
 def test_damaged_row_is_said(store, path, statement, ask):
     """Damage is an `EvidenceError`, and never makes a log look as if it had lied."""
-    store.audits().keep(outcome(word="alarm"), [raised()], head(LAB[0]))
+    store.audits().keep(outcome(word="alarm"), [raised()])
     with sqlite3.connect(path) as other:
         other.execute(statement)
     other.close()
@@ -228,23 +240,51 @@ def test_damaged_row_is_said(store, path, statement, ask):
         ask(store.audits())
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("root = 'beef'", "not what its row says"),
+        ("size = size + 1", "not what its row says"),
+        ("size = 'many'", "not what its row says"),
+        ("octets = X'00'", "control character"),
+        ("octets = X'7B'", "not the JSON of a tree head"),
+        ("octets = 7", "no octets"),
+    ],
+)
+def test_damaged_tree_head_stops_nothing(store, path, change, why):
+    """It is told of, no other log's is lost by it, and the next one takes its place."""
+    first, other_head = head(LAB[0], 5), head(LAB[1])
+    remember(store, first)
+    remember(store, other_head)
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE tree_head SET {change} WHERE log = '{first.log_id.hex()}'")  # noqa: S608 - ours
+    other.close()
+    heads = store.audits().heads(LOGS.values())
+    assert heads.seen == {LAB[1].log_id: other_head}
+    assert why in heads.damaged[LAB[0].log_id]
+    again = head(LAB[0], 3)
+    assert remember(store, again) is None
+    assert seen(store) == {LAB[0].log_id: again, LAB[1].log_id: other_head}
+
+
 def test_forged_tree_head_is_damage(store, path):
     """A row that agrees with itself but was not signed by the log is not believed."""
-    seen = head(LAB[0])
-    document = json.loads(seen.octets) | {"tree_size": 77}
-    store.audits().keep(outcome(), (), seen)
+    first = head(LAB[0])
+    document = json.loads(first.octets) | {"tree_size": 77}
+    remember(store, first)
     with sqlite3.connect(path) as other:
         other.execute("UPDATE tree_head SET size = 77, octets = ?", (json.dumps(document).encode(),))
     other.close()
-    with pytest.raises(EvidenceError, match="did not sign"):
-        store.audits().heads(LOGS)
+    heads = store.audits().heads(LOGS.values())
+    assert heads.seen == {}
+    assert "did not sign" in heads.damaged[first.log_id]
 
 
 def test_closed_file_is_said(store):
     """Whatever SQLite says becomes an `EvidenceError`."""
     audits = store.audits()
     store.close()
-    for ask in (lambda: audits.heads(LOGS), audits.alarms, audits.outcomes, lambda: raise_one(store)):
+    for ask in (lambda: audits.heads(LOGS.values()), audits.alarms, audits.outcomes, lambda: raise_one(store)):
         with pytest.raises(EvidenceError):
             ask()
 
