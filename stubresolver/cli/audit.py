@@ -38,6 +38,7 @@ from stubresolver.upstream import parse_upstream
 from stubresolver.verify import Verdict, Verifier
 
 _ALARM, _UNREACHED = 1, 3
+_SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the log
 
 
 @click.command("audit", short_help="Have the logs prove that they hold the upstreams' certificates.")
@@ -100,7 +101,8 @@ def command(
       stubresolver audit --alarms
       stubresolver audit --export 3 -o alarm.json   octet for octet what was received
 
-    Exit status: 0 all proved, or only notes; 1 an alarm; 2 bad input; 3 nothing could be reached.
+    Exit status: 0 all proved, or only notes; 1 an alarm, or evidence that cannot be read; 2 bad input; 3 no log could
+    be asked or reached.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if exported is None and (output is not None or force):
@@ -181,7 +183,7 @@ def _collect(leaf: bytes, group: Sequence[Subject], found: Entries, reports: Seq
     verdict, certificate = group[0].verdict, sha256(leaf).hexdigest()
     problem = "" if verdict.path else "without a verified path nobody knows who issued the certificate"
     if verdict.path and not found.entries:
-        problem = "none of its SCTs is of a log that is known"
+        problem = "it has no SCT that a log could be asked about"
     return Audit(
         shown_by=tuple(subject.shown_by for subject in group),
         certificate=certificate,
@@ -216,11 +218,11 @@ def _progress(get: Get) -> Iterator[Get]:
 
 
 def _status(audits: Sequence[Audit]) -> int:
-    """The gravest outcome as an exit status."""
+    """The gravest outcome as an exit status; where no log has said anything, that nothing was reached."""
     reports = [report for each in audits for report in each.reports]
     if any(report.outcome is Outcome.ALARM for report in reports):
         return _ALARM
-    return _UNREACHED if reports and all(report.kind is Kind.UNREACHABLE for report in reports) else 0
+    return 0 if any(report.kind not in _SILENT for report in reports) else _UNREACHED
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def show_audit(console: Console, audit: Audit) -> None:
     if audit.reports or audit.skipped:
         console.print(_table(audit))
     for report in audit.reports:
-        if report.outcome is not Outcome.PROVED:
+        if report.outcome is not Outcome.PROVED or len(report.findings) > 1:  # a remark beside the proof
             line = Text.assemble((f"  {_WORDS[report.outcome]} ", _STYLES[report.outcome]), clean(_line(report)))
             console.print(line, soft_wrap=True)  # one line, for grep too
     console.print()
@@ -86,7 +86,7 @@ def _table(audit: Audit) -> object:
             clean(_how(report)),
         )
     for skipped in audit.skipped:
-        name = skipped.log or (f"unknown log {skipped.log_id.hex()[:12]}…" if skipped.log_id else "unreadable")
+        name = skipped.log or (f"unknown log {skipped.log_id.hex()[:12]}…" if skipped.log_id else "")
         table.add_row(clean(name), "", "", clean("note", style="yellow"), clean(skipped.reason))
     return table
 

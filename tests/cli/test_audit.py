@@ -155,9 +155,10 @@ def test_certificate_without_scts(audit, start, world):
     """Where there is nothing to prove, that is said; the verdict refuses such a certificate anyway."""
     _, port = start(world.issue(()))
     outcome = audit("--upstream", f"tls://127.0.0.1:{port}#dns.lab")
-    assert outcome.status == 0
+    assert outcome.status == 3
     assert "REFUSED" in outcome.out
-    assert "nothing could be asked" in outcome.out
+    assert "nothing could be asked: it has no SCT that a log could be asked about" in outcome.out
+    assert "unreadable" not in outcome.out
     assert "no embedded SCTs" in outcome.out
 
 
@@ -216,7 +217,7 @@ def test_alarm_of_a_hostile_log_cannot_steer_the_terminal(run, files, tmp_path):
     """What a log sent is shown without control characters."""
     store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
     audited = Audited("aa" * 32, "bb" * 32, "alarm", "split-view", "\x1b[2J", "2026-11-02T12:00:00.000Z")
-    store.audits().keep(audited, [Raised("split-view", "\x1b[2J[bold]", b"{}")], None)
+    store.audits().keep(audited, [Raised("split-view", "\x1b[2J[bold]", b"{}")])
     store.close()
     outcome = run("audit", "--alarms", "--config", files.config)
     assert "\x1b" not in outcome.out
