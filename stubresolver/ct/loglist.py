@@ -229,6 +229,8 @@ def _log(log: _Log, operator: str, kind: LogKind) -> Log:
         interval = TemporalInterval(
             _time(log.temporal_interval.start_inclusive, name), _time(log.temporal_interval.end_exclusive, name)
         )
+        if interval.start >= interval.end:
+            raise LogListError(f"log {name!r}: an interval from {interval.start} to {interval.end} holds nothing")
     previous = [(_operator_name(item.name), _time(item.end_time, name)) for item in log.previous_operators]
     return Log(
         log_id=log_id,

@@ -18,6 +18,7 @@ from stubresolver.loglists import mozilla
 
 # The largest real list in one of these formats has under 120 KiB (Apple's, which keeps every log that ever was).
 MAXIMUM_LIST = 4 * 1024 * 1024
+_LONGEST_PROBLEM = 500  # characters: a problem quotes the list, in which a name may have a million of them
 _APPLE = "//valid.apple.com/"
 _TOO_DEEP = "not a log list: its JSON is nested too deeply"
 _UNDATED = "1970-01-01T00:00:00Z"  # stands for a time that the list does not state, until the list is read
@@ -44,6 +45,16 @@ class ReadList:
 
 def read_list(octets: bytes) -> ReadList:
     """Read a list in any format; raises `SourceRefused`."""
+    try:
+        return _read(octets)
+    except SourceRefused as problem:
+        told = str(problem)
+        if len(told) <= _LONGEST_PROBLEM:
+            raise
+        raise SourceRefused(f"{told[:_LONGEST_PROBLEM]}…") from None
+
+
+def _read(octets: bytes) -> ReadList:
     text = _text(octets)
     match text.lstrip()[:1]:
         case "":

@@ -165,6 +165,7 @@ DAMAGES = {
     "time before the calendar": _set(("log_list_timestamp",), "0001-01-01T00:00:00+01:00"),
     "time after the calendar": _set(("log_list_timestamp",), 10**18),
     "time is no time": _set((*LOG, "temporal_interval", "end_exclusive"), "soon"),
+    "an interval without anything in it": _set((*LOG, "temporal_interval", "end_exclusive"), "2020-01-01T00:00:00Z"),
     "half an interval": _set((*LOG, "temporal_interval"), {"start_inclusive": "2026-01-01T00:00:00Z"}),
     "operator without name": _set(("operators", 0, "name"), ""),
     "no operators": _set(("operators",), None),

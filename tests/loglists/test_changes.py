@@ -1,7 +1,7 @@
 """Differences in words, and lists as octets: deterministic, and read back as they were written."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,14 +77,18 @@ def test_a_state_of_no_date_is_written_as_of_ever():
 
 
 @given(
-    start=st.datetimes().map(lambda moment: moment.replace(tzinfo=NOW.tzinfo)),
+    start=st.datetimes(max_value=datetime.max - DAY).map(lambda moment: moment.replace(tzinfo=NOW.tzinfo)),
     state=st.sampled_from(LogState),
     name=st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.isprintable() and text.strip()),
 )
 def test_any_log_reads_back(start, state, name):
     """Times to the microsecond, any state, any name that can be printed."""
     log = replace(
-        BEFORE.logs[LOG.log_id], state=state, state_since=start, operator=name, interval=TemporalInterval(start, start)
+        BEFORE.logs[LOG.log_id],
+        state=state,
+        state_since=start,
+        operator=name,
+        interval=TemporalInterval(start, start + timedelta(microseconds=1)),
     )
     assert LogList.parse(write_list("2", NOW, [log, BEFORE.logs[OTHER.log_id]])).logs[LOG.log_id] == log
 

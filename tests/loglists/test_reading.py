@@ -105,6 +105,13 @@ def test_an_error_page_is_refused_as_one():
     assert refused(b"\n<!DOCTYPE html><title>502") == ("an HTML page, expected a log list: '<!DOCTYPE html><title>502'")
 
 
+def test_a_problem_is_told_in_few_words():
+    """It quotes the list, where a word may have a million characters."""
+    document = json.loads(as_v3(SAMPLE))
+    document["log_list_timestamp"] = "x" * 1_000_000
+    assert refused(json.dumps(document).encode()) == f"log_list_timestamp: '{'x' * 479}…"
+
+
 def test_too_large_is_refused_before_anything_is_read():
     """One octet over the limit, of whatever; at the limit it is read."""
     assert refused(b"{" * (MAXIMUM_LIST + 1)).startswith(f"too large: {MAXIMUM_LIST + 1} octets")
