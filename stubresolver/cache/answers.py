@@ -101,8 +101,8 @@ class AnswerCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        for key in list(self._entries):
-            self.discard(key)
+        self._queues.clear()
+        self._entries.clear()
 
     def every_key(self) -> list[bytes]:
         """Every key that something is kept under, as of now."""

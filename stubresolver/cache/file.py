@@ -79,7 +79,7 @@ def _body(octets: bytes) -> _Body:
         raise BadInput("damaged: its digest is another")
     try:
         return msgspec.msgpack.decode(octets[start:], type=_Body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec: its own, and UnicodeDecodeError
         raise BadInput(f"not a cache: {error}") from None
 
 

@@ -56,6 +56,16 @@ class Queue:
         self.octets -= entry.octets
         del entry.before, entry.after  # what left holds nobody
 
+    def clear(self) -> None:
+        """Let everybody go."""
+        entry = self._ring.after
+        while entry is not self._ring:
+            following = entry.after
+            del entry.before, entry.after
+            entry = following
+        self._ring.before = self._ring.after = self._ring
+        self.octets = 0
+
 
 class Queues:
     """All entries, in the order in which they would go."""
@@ -81,6 +91,11 @@ class Queues:
     def remove(self, entry: Entry) -> None:
         """One that is forgotten."""
         (self._main if entry.main else self._small).remove(entry)
+
+    def clear(self) -> None:
+        """Everything is forgotten, but who went to make room."""
+        self._small.clear()
+        self._main.clear()
 
     def resize(self, entry: Entry, octets: int) -> None:
         """One that holds something else now; `octets` is what it held before."""

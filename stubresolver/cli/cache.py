@@ -49,8 +49,8 @@ def stats(*, socket_file: Path | None, as_json: bool) -> int:
         click.echo(msgspec.json.encode(told).decode())
         return 0
     filled = f"{told.octets / _MIB:.1f} of {told.max_octets / _MIB:.1f} MiB"
-    click.echo(f"{told.entries} entries, {filled}; {told.insertions} came, {told.evictions} went to make room")
-    click.echo(f"{told.queries} queries:")
+    click.echo(f"entries: {told.entries}, {filled}; {told.insertions} came, {told.evictions} went to make room")
+    click.echo(f"queries: {told.queries}")
     for number, words in (
         (told.hits, "answered from the cache"),
         (told.local, "answered by what is known here"),

@@ -74,7 +74,7 @@ def test_stats(run: Run, service: Path) -> None:
     """How full it is, and what came of the queries."""
     told = run("cache", "stats")
     assert told.status == 0
-    assert told.out.startswith("5 entries, 0.0 of 12.0 MiB; 5 came, 0 went to make room\n5 queries:\n")
+    assert told.out.startswith("entries: 5, 0.0 of 12.0 MiB; 5 came, 0 went to make room\nqueries: 5\n")
     assert "         5  sent upstream\n" in told.out
     machine = json.loads(run("cache", "stats", "--json", "--socket", service).out)
     assert (machine["entries"], machine["misses"], machine["hits"]) == (5, 5, 0)

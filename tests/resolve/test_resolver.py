@@ -380,7 +380,7 @@ async def test_who_has_waited_long_enough_gets_what_has_ended(autojump_clock):
         assert [dns.message.from_wire(reply).id for _, reply in replies] == [1, 2]
         assert [codes(reply) for _, reply in replies] == [[STALE], [STALE]]
         assert resolver.statistics().under_way == 1
-        await trio.sleep(1)
+        await trio.sleep(1.5)
         fresh = resolver.answer_nowait(ask(), trio.current_time())
         assert (codes(fresh), dns.message.from_wire(fresh).answer[0].ttl) == ([], 60)
         assert resolver.statistics().stale_late == 2
