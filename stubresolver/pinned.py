@@ -3,10 +3,12 @@
     log_list.json             in force
     log_list.json.previous    in force before it, or what the package ships where that was in force
     .log_list.json.lock       held by whoever writes; empty
-    .log_list.json.new        what is being written; of a writer that was killed, the next one takes it away
+    .log_list.json.new        what is being written, and .log_list.json.previous.new; of a writer that was killed, the
+                              next one takes them away
 
-A file takes its name by rename(2) only when it is on the disk, so a kill at any instant, or a power cut, leaves the old
-list or the new one. The previous list takes its name first: between the two renames the old list stands under both.
+A file takes its name by rename(2) only when both are on the disk, so a kill at any instant, or a power cut, leaves the
+old list or the new one, and a full disk changes neither of the two names. The previous list takes its name first:
+between the two renames the old list stands under both.
 Everything happens relative to one descriptor of the folder, under names that are never followed if they are symbolic
 links: nobody's other file is written.
 
@@ -43,8 +45,13 @@ def install(path: Path, octets: bytes, in_force: bytes) -> None:
             found = _read(folder, path.name)
             if found is not None and found != in_force:
                 raise BadInput(f"{path}: changed by somebody else meanwhile; nothing was written, try again")
-            _put(folder, path.name, _previous(path), in_force)
-            _put(folder, path.name, path.name, octets)
+            with contextlib.ExitStack() as undone:
+                for name, content in ((_previous(path), in_force), (path.name, octets)):
+                    undone.callback(_remove, folder, _temporary(name))
+                    _write(folder, _temporary(name), content)
+                for name in (_previous(path), path.name):
+                    os.rename(_temporary(name), name, src_dir_fd=folder, dst_dir_fd=folder)
+                    os.fsync(folder)
     except OSError as error:
         raise _unusable(path, "written", error) from None
 
@@ -131,25 +138,27 @@ def _read(folder: int, name: str) -> bytes | None:
     return octets
 
 
-def _put(folder: int, stem: str, name: str, octets: bytes) -> None:
-    """Write, make it durable, take the name, make that durable."""
-    temporary = f".{stem}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary, dir_fd=folder)
-    descriptor = os.open(temporary, _CREATE, _MODE, dir_fd=folder)
+def _write(folder: int, name: str, octets: bytes) -> None:
+    """Write a new file and make it durable."""
+    _remove(folder, name)
+    descriptor = os.open(name, _CREATE, _MODE, dir_fd=folder)
     try:
         os.fchmod(descriptor, _MODE)  # whatever the umask
         rest = memoryview(octets)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
-    except BaseException:
-        os.unlink(temporary, dir_fd=folder)
-        raise
     finally:
         os.close(descriptor)
-    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    os.fsync(folder)
+
+
+def _remove(folder: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _temporary(name: str) -> str:
+    return f".{name}.new"
 
 
 def _unusable(path: Path, what: str, error: OSError) -> BadInput:

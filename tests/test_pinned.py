@@ -104,7 +104,7 @@ def test_a_symbolic_link_is_not_followed(installed, tmp_path, name) -> None:
     assert victim.read_bytes() == b"first"
 
 
-@pytest.mark.parametrize("name", [".log_list.json.new", "log_list.json.previous"])
+@pytest.mark.parametrize("name", [".log_list.json.new", ".log_list.json.previous.new", "log_list.json.previous"])
 def test_a_link_in_the_place_of_a_name_that_is_written_is_replaced(installed, tmp_path, name) -> None:
     """A link that waits for us under a name that we write goes; what it leads to stays as it is."""
     victim = tmp_path / "victim"
@@ -137,18 +137,24 @@ def test_a_file_without_end_is_not_read(installed, monkeypatch) -> None:
         read_installed(installed)
 
 
-def test_a_disk_that_is_full_changes_nothing(installed, monkeypatch) -> None:
-    """A write that fails leaves the old list, and nothing half written beside it."""
+@pytest.mark.parametrize("room", [0, 5, 8], ids=["none", "for the previous list", "for a part of the new one"])
+def test_a_disk_that_is_full_changes_nothing(installed, monkeypatch, room) -> None:
+    """A write that fails leaves the old list and the one before it, and nothing half written beside them."""
+    left, write = [room], os.write
 
-    def full(_descriptor: int, _octets: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    def full(descriptor: int, octets: bytes) -> int:
+        written = write(descriptor, octets[: left[0]])
+        left[0] -= written
+        if not written:
+            raise OSError(28, "No space left on device")
+        return written
 
     monkeypatch.setattr("os.write", full)
     with pytest.raises(BadInput, match="cannot be written: No space left on device"):
         install(installed, b"second", b"first")
     monkeypatch.undo()
     assert (read_installed(installed), read_previous(installed)) == (b"first", b"shipped")
-    assert ".log_list.json.new" not in names(installed)
+    assert not any(name.endswith(".new") for name in names(installed))
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path) -> None:

@@ -1,7 +1,7 @@
 """Differences in words, and lists as octets: deterministic, and read back as they were written."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stubresolver.ct import LogList, LogState, TemporalInterval
 from stubresolver.lab.logs import LabLog
 from stubresolver.loglists import ChangeKind, diff, write_list
+from stubresolver.loglists.shrinking import FOREVER
 from stubresolver.loglists.spelling import normal
 from tests.loglists.formats import NOW, YEAR, pinned
 
@@ -77,7 +78,9 @@ def test_a_state_of_no_date_is_written_as_of_ever():
 
 
 @given(
-    start=st.datetimes(max_value=datetime.max - DAY).map(lambda moment: moment.replace(tzinfo=NOW.tzinfo)),
+    start=st.datetimes(max_value=FOREVER.replace(tzinfo=None) - DAY).map(
+        lambda moment: moment.replace(tzinfo=NOW.tzinfo)
+    ),
     state=st.sampled_from(LogState),
     name=st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.isprintable() and text.strip()),
 )
