@@ -4,18 +4,14 @@ A file that cannot be used says what it said before; at the start, nothing. Ever
 a hosts file with a slip in it must not cut the machine off. What cannot be used in the configuration's own text is an
 error (`ConfigError`), because that is read at the start only, with a person present.
 
-Reading is bounded (a list of 200 MB, a FIFO, a device, a folder are refused) and happens in a thread; what is in force
-changes in one assignment when everything has been read. Files are watched by asking once a second whether they still
-are the same, which costs a few microseconds, works on every file system, and sees a file that takes another's place. A
-file that is being written is left alone until it has been the same for two looks.
+Reading is bounded (a list of 200 MB, a FIFO, a device, a folder are refused; see `watched`) and happens in a thread;
+what is in force changes in one assignment when everything has been read.
 """
 
 import os
-import stat
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -36,19 +32,11 @@ from stubresolver.local import (
 )
 from stubresolver.local.names import zone_set
 from stubresolver.local.replies import FILE_TTL
+from stubresolver.watched import LOOK_SECONDS, WatchedFile
 
 HOSTS_OCTETS: Final = 16 * 1024 * 1024  # 400,000 lines; a system's own has a few
 LIST_OCTETS: Final = 64 * 1024 * 1024  # 2,000,000 lines; the largest public lists have half of that
 MOST_NAMES: Final = 4_000_000  # of one list file; 64 MiB of table
-
-_OPEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO would be waited for without O_NONBLOCK
-_PIECE: Final = 32 * 1024  # about 2 ms of parsing
-_PAUSE: Final = 0.0005  # seconds between two pieces, in which the service has the interpreter to itself
-_LOOK: Final = 1.0  # seconds between two looks at the files
-_PATIENCE: Final = 10  # looks at a file that keeps changing before it is read all the same
-
-_State = tuple[int, ...] | None  # what tells two versions of a file apart; None: not there
-_NEVER: Final = (-1,)
 
 _T = TypeVar("_T")
 
@@ -78,9 +66,9 @@ class LocalFiles:
         self._secret = os.urandom(16)
         self._counts = LocalCounts()
         parse_list = _list_parser(self._secret)
-        self._hosts = [_Source(Path(file), _parse_hosts, HOSTS_OCTETS) for file in options.hosts]
-        self._blocking = [_Source(Path(entry.file), parse_list, LIST_OCTETS) for entry in options.block_lists]
-        self._allowing = [_Source(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
+        self._hosts = [WatchedFile(Path(file), _parse_hosts, HOSTS_OCTETS) for file in options.hosts]
+        self._blocking = [WatchedFile(Path(entry.file), parse_list, LIST_OCTETS) for entry in options.block_lists]
+        self._allowing = [WatchedFile(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
         self._blocks: BlockLists | None = None
         self._knowledge = LocalKnowledge(special=self._special, records=self._records, guard=self._guard)
 
@@ -121,7 +109,7 @@ class LocalFiles:
     async def watch(self, apply: Callable[[LocalKnowledge], None]) -> None:
         """Look at the files without end; give what they say to `apply`, in the event loop, when one has changed."""
         while True:
-            await trio.sleep(_LOOK)
+            await trio.sleep(LOOK_SECONDS)
             if await trio.to_thread.run_sync(self._have_changed, abandon_on_cancel=True):
                 apply(await trio.to_thread.run_sync(lambda: self.read(gently=True), abandon_on_cancel=True))
 
@@ -135,7 +123,7 @@ class LocalFiles:
         return ", ".join(parts)
 
     @property
-    def _sources(self) -> "tuple[_Source[Hosts] | _Source[ListFile], ...]":
+    def _sources(self) -> tuple[WatchedFile[Hosts] | WatchedFile[ListFile], ...]:
         return (*self._hosts, *self._blocking, *self._allowing)
 
     def _build_blocks(self) -> BlockLists | None:
@@ -151,71 +139,6 @@ class LocalFiles:
     def _have_changed(self) -> bool:
         """Whether a file is another one than was read, and has settled."""
         return any([source.has_changed() for source in self._sources])  # noqa: C419 - each must look
-
-
-class _Content(Protocol):
-    """What was read of a file."""
-
-    @property
-    def problems(self) -> Iterable[str]:
-        """What a person should know about the file."""
-
-
-_C = TypeVar("_C", bound=_Content)
-
-
-class _Source(Generic[_C]):
-    """One file: what was last read of it, and whether it still is the same."""
-
-    def __init__(self, path: Path, parse: Callable[[str, Iterator[bytes]], _C], limit: int) -> None:
-        self.content: _C | None = None
-        self._path = path
-        self._parse = parse
-        self._limit = limit
-        self._read: _State = _NEVER  # the version that was read, or could not be
-        self._seen: _State = _NEVER  # the one at the last look
-        self._looks = 0  # at a version that was another at each look
-        self._problem = ""
-
-    @property
-    def problems(self) -> Iterator[str]:
-        """What a person should know about the file."""
-        if self._problem:
-            yield self._problem + ("" if self.content is None else "; what it said before stays in force")
-        if self.content is not None:
-            yield from self.content.problems
-
-    def has_changed(self) -> bool:
-        """Whether the file is not the one that was read any more, and the same as at the last look."""
-        now = _state(self._path)
-        settled = now == self._seen
-        self._seen = now
-        self._looks = 0 if settled else self._looks + 1
-        return now != self._read and (settled or self._looks >= _PATIENCE)
-
-    def read(self, *, gently: bool) -> bool:
-        """Read the file if it is not the one that was read before; whether it was."""
-        state = _state(self._path)
-        if state == self._read:
-            return False
-        self._read, self._problem = state, ""
-        try:
-            content = self._parse(str(self._path), _pieces(self._path, self._limit, gently=gently))
-        except OSError as error:
-            self._problem = f"{self._path}: cannot be read: {error.strerror or error}"
-        except (BadInput, ValueError) as error:  # ValueError: a NUL in the path
-            self._problem = f"{self._path}: cannot be used: {error}"
-        else:
-            self._take(content)
-        return True
-
-    def _take(self, content: _C) -> None:
-        """Put what was read in force, unless it may be half of one version and half of another."""
-        if _state(self._path) != self._read:
-            self._read = _NEVER
-            self._problem = f"{self._path}: changed while it was read; it is read again when it has settled"
-        if self.content is None or not self._problem:
-            self.content = content
 
 
 def _parse_hosts(file: str, pieces: Iterator[bytes]) -> Hosts:
@@ -265,34 +188,3 @@ def _of_config(source: str, key: str, make: Callable[[], _T]) -> _T:
         return make()
     except BadInput as error:
         raise ConfigError(source, key, str(error)) from None
-
-
-def _state(path: Path) -> _State:
-    """What tells this version of the file from another; None where there is none that can be looked at."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _pieces(path: Path, limit: int, *, gently: bool) -> Iterator[bytes]:
-    """The octets of a regular file, piece by piece; raises OSError, or `BadInput` for what is not read."""
-    pause = threading.Event()  # never set: waiting for it is a sleep that lets other threads run
-    descriptor = os.open(path, _OPEN)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput("not a regular file")
-        if found.st_size > limit:
-            raise BadInput(f"{found.st_size:,} octets, expected {limit:,} at most")
-        rest = limit
-        while piece := os.read(descriptor, _PIECE):
-            rest -= len(piece)
-            if rest < 0:
-                raise BadInput(f"grew beyond {limit:,} octets while it was read")
-            yield piece
-            if gently:
-                pause.wait(_PAUSE)
-    finally:
-        os.close(descriptor)

@@ -15,11 +15,11 @@ FLOORS = (
     {"lab", "app"},
     {"trust"},
     {"config", "pinned", "localfiles"},
-    {"serve", "control"},
+    {"serve", "control", "forward"},
     {"upstream", "audit"},
     {"evidence", "resolve", "selftest"},
     {"exported"},
-    {"verify", "transport", "cache", "local", "systemd", "loglists", "web"},
+    {"verify", "transport", "cache", "local", "systemd", "loglists", "web", "watched"},
     {"ct", "wire"},
     {"errors"},
 )
