@@ -229,7 +229,7 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
     position, cut, lowest = end, len(wire), _MAX_TTL
     errors: bytes | None = None
     negative, aliased = True, False
-    offsets = []
+    offsets: list[int] = []
     fixes = []
     authorities = []  # where the SOA records of the authority section start
     known = {_TO_QUESTION}  # pointers whose names were walked before
@@ -239,12 +239,12 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
             pointer, kind, klass, ttl, length = _unpack_pointed(wire, start)
             rdata = start + 12
             if pointer not in known:
-                skip_name(wire, start)
+                skip_name(wire, start, end, offsets)
                 known.add(pointer)
                 if index < answers:
                     aliased = True
         else:
-            rdata = skip_name(wire, start) + 10
+            rdata = skip_name(wire, start, end, offsets) + 10
             if index < answers:
                 aliased = True
             kind, klass, ttl, length = _unpack_fields(wire, rdata - 10)
@@ -258,16 +258,18 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
         if klass != IN:
             raise MalformedAnswer(f"a record of class {klass}, expected 1 (IN)")
         lifetime = ttl
+        if errors is None:
+            offsets.append(rdata - 6 - end)
         if kind in _ADDRESSES:
             if length != _ADDRESSES[kind]:
                 raise MalformedAnswer(f"an address of {length} octets, expected {_ADDRESSES[kind]}")
         elif kind in _NAME_IN_RDATA:
-            if skip_name(wire, rdata + _NAME_IN_RDATA[kind]) != position:
+            if skip_name(wire, rdata + _NAME_IN_RDATA[kind], end, offsets) != position:
                 raise MalformedAnswer(f"the name in a record of type {kind} does not end where the record ends")
             if kind in (CNAME, DNAME) and index < answers:
                 aliased = True
         elif kind == SOA:
-            minimum = _soa_minimum(wire, rdata, position)
+            minimum = _soa_minimum(wire, rdata, position, end, offsets)
             if answers <= index < answers + authority:
                 # RFC 2308 s3: "The TTL of this record is set from the minimum of the MINIMUM field of the SOA record
                 # and the TTL of the SOA itself".
@@ -286,7 +288,6 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
                 fixes.append((rdata - 6, lifetime))
             if lifetime < lowest:  # noqa: PLR1730 - min() costs four times as much
                 lowest = lifetime
-            offsets.append(rdata - 6 - end)
     if position != len(wire):
         raise MalformedAnswer(f"the records take {position} octets, the message has {len(wire)}")
     tail = wire[end:cut]
@@ -331,9 +332,9 @@ def _signature_lifetime(wire: bytes, rdata: int, length: int, wall: int | None) 
     return min(original, left) if left <= _MAX_TTL else 0
 
 
-def _soa_minimum(wire: bytes, rdata: int, end: int) -> int:
+def _soa_minimum(wire: bytes, rdata: int, end: int, base: int, ttls: list[int]) -> int:
     """The MINIMUM field of an SOA record (RFC 1035 s3.3.13): two names, then five numbers of 32 bits."""
-    if skip_name(wire, skip_name(wire, rdata)) + 20 != end:
+    if skip_name(wire, skip_name(wire, rdata, base, ttls), base, ttls) + 20 != end:
         raise MalformedAnswer("an SOA record that does not end where its RDATA ends")
     minimum: int = _TTL.unpack_from(wire, end - 4)[0]
     return minimum

@@ -5,36 +5,67 @@ A name that is read is in wire form without compression and in lower case: two n
 (RFC 4343 s3). Lower case is taken of the length octets, too, which stay what they are: the largest is 63, "A" is 65.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 from stubresolver.errors import MalformedAnswer
 
 POINTER = 0xC0  # RFC 1035 s4.1.4: the first two bits of a pointer's first octet
 
 
-def skip_name(wire: bytes, position: int) -> int:
+def skip_name(wire: bytes, position: int, base: int = 0, ttls: Sequence[int] = ()) -> int:
     """Where the name at `position` ends in the message; its whole expansion is checked.
 
-    RFC 1035 s4.1.4: a pointer leads to "a prior occurrence", so each must lead further back than anything that was
-    read for this name: loops cannot be.
+    What it proves must stay true of every rendering, in which TTLs are others. `ttls` says where those stand that come
+    before the name, in order, counted from `base`.
     """
-    segment, octets, after, pointers = position, 1, 0, 0
+    start = position
     while length := wire[position]:
-        if length < 64:
-            position += length + 1
-            octets += length + 1
-            if octets > 255:
-                raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
-            continue
+        if length >= 64:
+            _prove_expansion(wire, position, start, base, ttls)
+            return position + 2
+        position += length + 1
+        if position - start > 254:
+            raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
+    return position + 1
+
+
+def _prove_expansion(wire: bytes, position: int, start: int, base: int, ttls: Sequence[int]) -> None:
+    """Prove the rest of a name that starts at `start` and has its first pointer at `position`.
+
+    RFC 1035 s4.1.4: a pointer leads to "a prior occurrence of the same name". What it leads to begins and ends before
+    the part that has the pointer: loops cannot be. No length and no pointer in there may be an octet of a TTL.
+    """
+    octets = position - start + 1
+    for _ in range(127):  # a name has at most 127 labels, and each pointer is worth one
+        length = wire[position]
         if length < POINTER:
             raise MalformedAnswer(f"a label starts with {length:#x}, expected at most 63 or a pointer")
         target = (length & 0x3F) << 8 | wire[position + 1]
-        if not 12 <= target < segment:
-            raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {segment - 1}")
-        after = after or position + 2
-        position = segment = target
-        pointers += 1
-        if pointers > 127:  # a name has at most 127 labels, and each pointer is worth one
-            raise MalformedAnswer("a name of more than 127 compression pointers")
-    return after or position + 1
+        if not 12 <= target < start:
+            raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {start - 1}")
+        position, start, end = target, target, start
+        while position < end:
+            if position >= base and _moves(position - base, ttls):
+                raise MalformedAnswer(f"a name that runs through the TTL at {position}")
+            length = wire[position]
+            if not length and octets <= 255:
+                return
+            if not 0 < length < 64:
+                break
+            position += length + 1
+            octets += length + 1
+        else:
+            raise MalformedAnswer(f"a compression pointer to {target}, expected a name that ends before {end}")
+        if octets > 255:
+            raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
+    raise MalformedAnswer("a name of more than 127 compression pointers")
+
+
+def _moves(offset: int, ttls: Sequence[int]) -> bool:
+    """Whether the octet is one of a TTL."""
+    index = bisect_right(ttls, offset) - 1
+    return index >= 0 and offset - ttls[index] < 4
 
 
 def read_name(wire: bytes, position: int) -> bytes:
