@@ -38,7 +38,7 @@ def read_request(line: bytes) -> Request:
     """The request in a line; raises `BadInput`."""
     try:
         return msgspec.json.decode(line, type=Request)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of msgspec: its own, and UnicodeDecodeError
         raise BadInput(f"not a request: {error}; expected one line of JSON with a command") from None
 
 

@@ -66,6 +66,13 @@ def test_other_demands():
         unpack(PACKED, "other demands", 0.0, WALL)
 
 
+def test_text_that_is_none():
+    """Demands that are not UTF-8, behind a digest that was made fit: no such file."""
+    body = b"\x92\xa7\xe9emands\x90"
+    with pytest.raises(BadInput, match="not a cache"):
+        unpack(HEAD + hashlib.blake2b(body, digest_size=32).digest() + body, "demands", 0.0, WALL)
+
+
 @pytest.mark.parametrize(
     ("octets", "words"),
     [

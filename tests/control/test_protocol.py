@@ -19,7 +19,18 @@ def test_requests():
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"cache.stats", b"[]", b"{}", b'{"command": 1}', b'{"command": "x", "more": 1}', b"[" * 4000, b"\xff"]
+    "line",
+    [
+        b"",
+        b"cache.stats",
+        b"[]",
+        b"{}",
+        b'{"command": 1}',
+        b'{"command": "x", "more": 1}',
+        b"[" * 4000,
+        b"\xff",
+        b'{"command": "\xf8"}',
+    ],
 )
 def test_no_requests(line):
     """What is none says so."""
