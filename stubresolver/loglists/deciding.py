@@ -19,6 +19,7 @@ from stubresolver.loglists.spelling import Spelling, normal
 from stubresolver.loglists.voices import Ballot, Listing, names
 
 _EXPLICIT = frozenset({LogState.RETIRED, LogState.REJECTED})
+_AS_MANY = "others that are as many list it in another way"
 # Formats that need not state previous operators: nothing follows from their silence.
 _NO_HISTORY = frozenset({Format.APPLE, Format.MOZILLA})
 
@@ -85,7 +86,7 @@ def _decide_new(decision: Decision, ballot: Ballot) -> None:
     for group in groups:
         against = [*_who_says_less(_until(group[0]), ballot)]
         against += ["the sources' intervals have nothing in common"] if interval is None else []
-        against += ["others that are as many list it in another way"] if len(carried) > 1 else []
+        against += [_AS_MANY] if len(carried) > 1 else []
         decision.withheld.append(_withheld(group, "to be added", ballot, against))
 
 
@@ -102,7 +103,8 @@ def _decide_operator(decision: Decision, known: Log, ballot: Ballot) -> None:
             kinds = (ChangeKind.OPERATOR, ChangeKind.PREVIOUS_OPERATORS, ChangeKind.KIND)
             decision.why |= dict.fromkeys(kinds, why_carried(group))
         elif said != here:
-            decision.withheld.append(_withheld(group, f"to be {_role(log)}", ballot, ()))
+            against = [_AS_MANY] if len(carried) > 1 else []
+            decision.withheld.append(_withheld(group, f"to be {_role(log)}", ballot, against))
 
 
 def _decide_state(decision: Decision, known: Log, ballot: Ballot) -> None:
@@ -122,6 +124,7 @@ def _decide_state(decision: Decision, known: Log, ballot: Ballot) -> None:
             decision.log = replace(log, state=wider.state, state_since=wider.state_since)
             decision.why[ChangeKind.STATE] = why_carried(same)
         else:
+            against += (f"not all as {log.operator}'s",) if ballot.is_carried(group) and len(same) < len(group) else ()
             decision.withheld.append(_withheld(group, f"to be {state_text(group[0].log)}", ballot, against))
 
 
@@ -140,8 +143,9 @@ def _decide_interval(decision: Decision, ballot: Ballot) -> None:
     if decision.log is None:
         return
     interval, by, wider = decide_interval(decision.log.interval, ballot)
-    for text, listings in wider:
-        decision.withheld.append(_withheld(listings, f"to take certificates of {text}", ballot, ()))
+    for stated, listings, others in wider:
+        against = [f"another interval is listed by {', '.join(names(others))}"] if others else []
+        decision.withheld.append(_withheld(listings, f"to take certificates of {stated}", ballot, against))
     decision.why[ChangeKind.INTERVAL] = by
     if interval is None:
         decision.why[ChangeKind.REMOVED] = "the sources' intervals leave it nothing in common"

@@ -44,8 +44,8 @@ def common_interval(known: Interval | None, ballot: Ballot) -> Interval | None:
 
 def decide_interval(
     limit: TemporalInterval | None, ballot: Ballot
-) -> tuple[Interval | None, str, list[tuple[str, list[Listing]]]]:
-    """The interval (None: none is left), by whom, and what was stated beyond it: in words, by whom."""
+) -> tuple[Interval | None, str, list[tuple[Interval, list[Listing], list[Listing]]]]:
+    """The interval (None: none is left), by whom, and what was stated beyond it: by whom, and who stated another."""
     groups: dict[Interval, list[Listing]] = {}
     for listing in _stating(ballot):
         groups.setdefault(Interval(listing.log.interval), []).append(listing)
@@ -56,7 +56,7 @@ def decide_interval(
     common = common_interval(Interval(limit), ballot)
     others = [listing for stated, listings in groups.items() if stated != Interval(limit) for listing in listings]
     wider = [
-        (str(stated), listings)
+        (stated, listings, [item for other in groups if other != stated for item in groups[other]])
         for stated, listings in groups.items()
         if common is not None and common.common(stated) != stated
     ]

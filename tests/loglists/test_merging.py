@@ -256,6 +256,21 @@ def test_an_interval_is_narrowed_by_one_and_widened_by_a_quorum(logs, current):
     assert "to take certificates of any time" in str(merged(current, as_v3(unlimited)).withheld[0])
 
 
+def test_who_stands_in_the_way_of_a_quorum_is_named(logs, current):
+    """Two list it alike, and two are wanted: the reason is another one."""
+    before = pinned(changed(logs, logs[0], state="retired", since=NOW - 60 * DAY), NOW - 7 * DAY)
+    result = merged(before, as_v3(logs), as_apple(changed(logs, logs[0], operator="Mallory")))
+    assert [str(item).partition(", but ")[2] for item in result.withheld if "usable" in item.wanted] == [
+        "not all as Alder's"
+    ]
+    wide = changed(logs, logs[0], interval=(YEAR[0] - DAY, YEAR[1]))
+    (item,) = merged(current, as_v3(wide), as_apple(wide), as_v3(logs, NOW - DAY)).withheld
+    assert str(item).endswith(f"listed by {ONE}, {TWO}, but another interval is listed by {THREE}")
+    ours, theirs = changed(logs, logs[0], operator="Birch"), changed(logs, logs[0], operator="Cedar")
+    result = merged(current, as_v3(ours), as_apple(theirs), as_mozilla(theirs), shipped=(0,))
+    assert {item.against for item in result.withheld} == {("others that are as many list it in another way",)}
+
+
 def test_an_interval_that_has_nothing_in_common_removes_the_log(logs, current):
     """One may narrow it to nothing; that is a removal, and called one."""
     elsewhere = changed(logs, logs[0], interval=(YEAR[1], YEAR[1] + DAY))
