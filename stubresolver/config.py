@@ -269,6 +269,20 @@ def certifi_file(name: str, key: str) -> Path:
     return file
 
 
+def web_anchors(settings: Settings, given: Path | None = None) -> Path:
+    """The PEM file with the roots by whose word the logs' web servers are known; raises `ConfigError`.
+
+    The one that is given, else the configuration's, else certifi's own: by the system's store an inspecting proxy could
+    answer for every log.
+    """
+    key = "" if given is not None else "audit.anchors"
+    file = given or settings.audit_anchors
+    if file is None:
+        return certifi_file(settings.source, key)
+    _read_anchors(file, str(file) if given is not None else settings.source, key)
+    return file
+
+
 def read_file(path: Path, key: str) -> bytes:
     """The octets of a file that `key` names; raises `ConfigError`."""
     try:

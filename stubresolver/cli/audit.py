@@ -29,7 +29,7 @@ from stubresolver.cli.common import (
     utc_now,
     yes_option,
 )
-from stubresolver.config import Settings, load_policy, load_settings
+from stubresolver.config import Settings, load_policy, load_settings, web_anchors
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence import EvidenceStore
@@ -38,6 +38,7 @@ from stubresolver.upstream import parse_upstream
 from stubresolver.verify import Verdict, Verifier
 
 _ALARM, _UNREACHED = 1, 3
+_NUMBER = click.IntRange(1, (1 << 63) - 1)  # what the evidence file counts with
 _SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the log
 
 
@@ -49,12 +50,13 @@ _SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the lo
 @click.option("--chain", "chain_file", type=click.Path(path_type=Path), help="A PEM file, leaf first, instead.")
 @click.option("--address", help="With --chain: the IP address that the certificate is for.")
 @click.option("--alarms", is_flag=True, help="List the alarms that are kept; nobody is asked anything.")
-@click.option("--export", "exported", type=click.IntRange(min=1), metavar="NO.", help="Write out one kept alarm whole.")
+@click.option("--export", "exported", type=_NUMBER, metavar="NO.", help="Write out one kept alarm whole.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="With --export: where to. Default: stdout.")
 @click.option("--force", is_flag=True, help="With --export: overwrite the file.")
-@click.option("--dismiss", type=click.IntRange(min=1), metavar="NO.", help="Drop one kept alarm.")
+@click.option("--dismiss", type=_NUMBER, metavar="NO.", help="Drop one kept alarm.")
 @click.option(
     "--web-anchors",
+    "roots_file",
     type=click.Path(path_type=Path),
     help="A PEM file with the trust anchors for the logs' web servers, instead of [audit] anchors or certifi's.",
 )
@@ -75,7 +77,7 @@ def command(
     output: Path | None,
     force: bool,
     dismiss: int | None,
-    web_anchors: Path | None,
+    roots_file: Path | None,
     yes: bool,
     anchors_file: Path | None,
     log_list_file: Path | None,
@@ -107,7 +109,9 @@ def command(
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if exported is None and (output is not None or force):
         raise BadInput("--output and --force only with --export")
-    if alarms or exported is not None or dismiss is not None:
+    if uses := [alarms, exported is not None, dismiss is not None].count(True):
+        if uses > 1 or upstreams or kept or chain_file is not None:
+            raise BadInput("--alarms, --export and --dismiss are about kept alarms: one of them at a time, no audit")
         with contextlib.closing(open_kept_evidence(settings)) as evidence:
             return use_alarms(evidence, exported, output, dismiss, force=force, yes=yes, as_json=as_json)
     if (chain_file is None) != (address is None):
@@ -116,7 +120,7 @@ def command(
         raise BadInput("--chain audits a file; it does not go with --upstream or --kept")
     if upstreams:
         settings = replace(settings, upstreams=tuple(dict.fromkeys(map(parse_upstream, upstreams))))
-    trust = load_trust(settings, anchors_file)
+    trust, roots = load_trust(settings, anchors_file), web_anchors(settings, roots_file)
     with _evidence(settings) as evidence:
         given = None
         if chain_file is not None and address is not None:
@@ -124,7 +128,7 @@ def command(
             given = [from_file(chain_file, address, verifier)]
         elif kept:
             given = from_evidence(evidence, settings.upstreams)
-        return trio.run(_audit, _Asked(settings, trust, evidence, given, web_anchors, as_json=as_json))
+        return trio.run(_audit, _Asked(settings, trust, evidence, given, roots, as_json=as_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class _Asked:
     trust: Trust
     evidence: EvidenceStore
     given: list[Subject] | None  # None: whatever the upstreams show now
-    web_anchors: Path | None
+    roots: Path  # of the logs' web servers
     as_json: bool
 
 
@@ -147,7 +151,7 @@ async def _audit(asked: _Asked) -> int:
         return _UNREACHED
     app = App(asked.settings, demands)
     async with app.asking():
-        with _progress(reader(app, asked.web_anchors or asked.settings.audit_anchors)) as get:
+        with _progress(reader(app, asked.roots)) as get:
             audits = await _ask(subjects, get, asked.trust.log_list, asked.evidence)
     for each in audits:
         if asked.as_json:

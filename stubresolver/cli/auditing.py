@@ -25,8 +25,8 @@ _T = TypeVar("_T")
 PATIENCE = 10.0  # seconds
 
 
-def reader(app: App, anchors: Path | None = None, seconds: float = PATIENCE) -> Get:
-    """What reads a page of a log while the app runs; raises `FetchFailed`. `anchors` (PEM) instead of certifi's."""
+def reader(app: App, anchors: Path | None, seconds: float = PATIENCE) -> Get:
+    """What reads a page of a log while the app runs; raises `FetchFailed`. `anchors` are of `config.web_anchors`."""
     web = Web(app.addresses, anchors)
 
     async def get(url: str) -> bytes:

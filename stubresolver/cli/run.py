@@ -21,7 +21,7 @@ from stubresolver.cli.common import config_option, log_list_option, open_evidenc
 from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.kept_cache import kept_cache
 from stubresolver.cli.status import ServiceStatus, default_status_file, remove_status, status_option, write_status
-from stubresolver.config import Settings, load_settings
+from stubresolver.config import Settings, load_settings, web_anchors
 from stubresolver.control import ControlServer, ControlSocket
 from stubresolver.ct.compliance import Freshness
 from stubresolver.errors import CannotListen, SelfTestFailed, StubResolverError
@@ -77,6 +77,8 @@ def command(
     ).with_trust(policy_file, log_list_file)
     check_listening(settings.addresses, settings.listen.allow)
     trust = load_trust(settings)
+    if settings.audit.background or settings.audit_anchors:
+        settings = replace(settings, audit_anchors=web_anchors(settings))
     _test_judgement()
     files = LocalFiles(settings.local, settings.source, report=partial(log.warning, "%s"))
     files.read()

@@ -178,6 +178,14 @@ def test_unknown_web_anchors_are_a_note(run, files, audit):
     assert "proved: 0" in outcome.out
 
 
+def test_the_systems_store_does_not_stand_in_for_certifi(run, files, monkeypatch, tmp_path):
+    """An inspecting proxy whose root a product has installed would speak for every log."""
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "ca-certificates.crt"))
+    outcome = run("audit", "--config", files.config)
+    assert outcome.status == 2
+    assert "this machine's certifi points to" in outcome.err
+
+
 def test_evidence_that_cannot_be_written(audit, files, tmp_path):
     """Who may not write the evidence audits all the same, and is told what is missing."""
     (tmp_path / "state").write_text("a file where the folder should be")
@@ -195,6 +203,13 @@ def test_evidence_that_cannot_be_written(audit, files, tmp_path):
         (("--chain", "/nowhere/x.pem", "--address", "127.0.0.1"), "cannot be read"),
         (("--output", "x"), "only with --export"),
         (("--force",), "only with --export"),
+        (("--export", "3", "--dismiss", "3"), "one of them at a time"),
+        (("--alarms", "--kept"), "one of them at a time"),
+        (("--dismiss", "3", "--upstream", "tls://127.0.0.1"), "one of them at a time"),
+        (("--dismiss", 1 << 63), "not in the range"),
+        (("--export", 1 << 64), "not in the range"),
+        (("--web-anchors", "/nowhere/x.pem"), "/nowhere/x.pem: cannot be read"),
+        (("--web-anchors", "/dev/null"), "/dev/null: cannot be read: not a regular file"),
         (("--export", "7"), "no evidence is kept"),
         (("--alarms",), "no evidence is kept"),
         (("--upstream", "1.1.1.1"), ""),

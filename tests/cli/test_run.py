@@ -44,6 +44,23 @@ def test_check_shows_what_is_in_force(run, files):
     assert done.out.endswith("everything reads\n")
 
 
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('anchors = "absent.pem"', "absent.pem: audit.anchors: cannot be read: No such file"),
+        ('anchors = "p.toml"', "p.toml: no certificates in PEM"),
+        ("background = true", "audit.anchors: this machine's certifi points to"),
+    ],
+)
+def test_roots_of_the_logs_servers_are_read_at_the_start(run, files, monkeypatch, tmp_path, lines, problem):
+    """Else every audit of the service would come to nothing, and nobody would know why before a week is over."""
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "ca-certificates.crt"))
+    files.config.write_text(f"{files.config.read_text()}[audit]\n{lines}\n")
+    done = run("run", "--config", files.config, "--check")
+    assert done.status == 2
+    assert problem in done.err
+
+
 @pytest.fixture
 def make(files, tmp_path):
     """A service that does not run, with sockets and evidence of its own; its status file may stand anywhere."""
