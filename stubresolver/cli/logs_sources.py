@@ -101,6 +101,8 @@ def signature_names(name: str) -> tuple[str, ...]:
 def _check(names: Sequence[str], signature: Path | None) -> None:
     if not names:
         raise BadInput("no source: name files or https URLs with --from, or in [logs] sources of the configuration")
+    if "" in names:
+        raise BadInput("a source without a name: expected a file, an https URL or `shipped`")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise BadInput(f"{twice}: named twice, and one source has one voice")
@@ -180,10 +182,9 @@ class _Fetching:
         try:
             octets = await self._web.get(url, limit=MAXIMUM_LIST, seconds=SECONDS, progress=tell)
             signature = await self._signature(url, ends) if self._look else self._given
-        except Unreached as error:
-            return Material(url, origin, problem=str(error).removeprefix(f"{url}: "), reached=False)
         except FetchFailed as error:
-            return Material(url, origin, problem=str(error).removeprefix(f"{url}: "))
+            problem = str(error).removeprefix(f"{url}: ").removeprefix(f"{url!r}: ")
+            return Material(url, origin, problem=problem, reached=not isinstance(error, Unreached))
         return Material(url, origin, octets, signature)
 
     async def _signature(self, url: str, ends: float) -> bytes | None:

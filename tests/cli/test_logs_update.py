@@ -157,6 +157,7 @@ def test_a_name_that_no_upstream_resolves_is_not_reached(lists, update) -> None:
     ("arguments", "problem"),
     [
         ((), "no source: name files or https URLs with --from"),
+        (("--from", ""), "a source without a name"),
         (("--from", "a.json", "a.json"), "a.json: named twice"),
         (("--from", "a.json", "b.json", "--signature", "s"), "--signature is of one list"),
         (("--from", "shipped", "--signature", "s"), "--signature is of one list"),
@@ -175,8 +176,7 @@ def test_other_urls_are_refused(update) -> None:
     """Plain http is no source."""
     found = update("--from", "http://127.0.0.1/list.json")
     assert found.status == 1
-    assert "REFUSED  http://127.0.0.1/list.json: " in found.out
-    assert "expected a URL that begins with https://" in found.out
+    assert "REFUSED  http://127.0.0.1/list.json: expected a URL that begins with https://\n" in found.out
 
 
 def test_lists_and_signatures_come_over_https(lists, update, world, files, tmp_path) -> None:
