@@ -165,4 +165,5 @@ def _text(milliseconds: int) -> str:
 
 
 def _hours(span: timedelta) -> str:
-    return f"{span / timedelta(hours=1):g} hours"
+    hours, rest = divmod(span, timedelta(hours=1))
+    return f"{hours} hours" + (f" {rest // timedelta(minutes=1)} minutes" if rest >= timedelta(minutes=1) else "")

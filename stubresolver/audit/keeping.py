@@ -85,7 +85,11 @@ def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
     )
     alarms = [finding for finding in report.findings if finding.outcome is Outcome.ALARM]
     raised = [
-        Raised(finding.kind.value, printable(finding.detail, _LONGEST), alarm_octets(report, finding))
+        Raised(
+            finding.kind.value,
+            printable(f"{report.log.description}: {finding.detail}", _LONGEST),
+            alarm_octets(report, finding),
+        )
         for finding in alarms
     ]
     return audits.keep(audited, raised)

@@ -38,7 +38,6 @@ from stubresolver.upstream import parse_upstream
 from stubresolver.verify import Verdict, Verifier
 
 _ALARM, _UNREACHED = 1, 3
-_NUMBER = click.IntRange(1, (1 << 63) - 1)  # what the evidence file counts with
 _SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the log
 
 
@@ -50,10 +49,10 @@ _SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the lo
 @click.option("--chain", "chain_file", type=click.Path(path_type=Path), help="A PEM file, leaf first, instead.")
 @click.option("--address", help="With --chain: the IP address that the certificate is for.")
 @click.option("--alarms", is_flag=True, help="List the alarms that are kept; nobody is asked anything.")
-@click.option("--export", "exported", type=_NUMBER, metavar="NO.", help="Write out one kept alarm whole.")
+@click.option("--export", "exported", type=click.IntRange(min=1), metavar="NO.", help="Write out one kept alarm whole.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="With --export: where to. Default: stdout.")
 @click.option("--force", is_flag=True, help="With --export: overwrite the file.")
-@click.option("--dismiss", type=_NUMBER, metavar="NO.", help="Drop one kept alarm.")
+@click.option("--dismiss", type=click.IntRange(min=1), metavar="NO.", help="Drop one kept alarm.")
 @click.option(
     "--web-anchors",
     "roots_file",

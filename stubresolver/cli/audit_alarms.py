@@ -42,12 +42,14 @@ def _list(evidence: EvidenceStore, *, as_json: bool) -> int:
     if not alarms:
         console.print("No alarm is kept.")
         return 0
-    table = make_table("Alarms", "No.", "First seen", "Last seen", "Times", "Kind", "Certificate", "What")
+    table = make_table("Alarms", "No.", "First seen", "Last seen", "Times", "Kind", "Certificate")
     for alarm in alarms:
-        texts = (alarm.first_seen[:19], alarm.last_seen[:19], str(alarm.count), alarm.kind, f"{alarm.leaf[:12]}…")
-        table.add_row(str(alarm.number), *map(clean, texts), clean(alarm.detail))
+        texts = (alarm.first_seen[:10], alarm.last_seen[:10], str(alarm.count), alarm.kind, f"{alarm.leaf[:12]}…")
+        table.add_row(str(alarm.number), *map(clean, texts))
     console.print(table)
-    console.print("\nTake one along: stubresolver audit --export NO. -o alarm.json. Drop one: --dismiss NO.")
+    for alarm in alarms:
+        console.print(clean(f"  {alarm.number}: {alarm.detail}"), soft_wrap=True)  # one line, for grep too
+    console.print("\nTake one along: stubresolver audit --export NO. -o alarm.json. Drop one: --dismiss NO.", soft_wrap=True)
     return 1
 
 

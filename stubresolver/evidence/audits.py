@@ -162,7 +162,8 @@ class Audits:
     def received(self, number: int) -> bytes:
         """The octets of one alarm, JSON; raises `BadInput` where there is no such alarm."""
         with self._reading():
-            row = self._database.execute("SELECT octets FROM alarm WHERE number = ?", (number,)).fetchone()
+            # as text, which SQLite compares like a number: Python's may be longer than SQLite's
+            row = self._database.execute("SELECT octets FROM alarm WHERE number = ?", (str(number),)).fetchone()
             octets = None if row is None else bytes(row[0])
             if octets is not None:
                 json.loads(octets)
@@ -173,7 +174,7 @@ class Audits:
     def dismiss(self, number: int) -> None:
         """Drop one alarm, because a person has dealt with it; raises `BadInput` where there is none."""
         with self._reading(), transaction(self._database):
-            gone = self._database.execute("DELETE FROM alarm WHERE number = ?", (number,)).rowcount
+            gone = self._database.execute("DELETE FROM alarm WHERE number = ?", (str(number),)).rowcount
         if not gone:
             raise BadInput(f"no alarm {number} is kept; `stubresolver audit --alarms` lists them")
 

@@ -305,8 +305,8 @@ def test_what_a_log_said_is_kept_printable(store, world):
     """No character that steers a terminal, and none that a database cannot hold, gets into the file as text."""
     finding = Finding(Kind.ROLLBACK, "\x1b[2J\udc80 \x9b", (Received("tree head", "https://logs.lab/", b"x", 1),))
     (alarm,) = keep_report(store.audits(), report_of(entries_of(world)[0], finding))
-    assert alarm.detail == "\\x1b[2J\\xdc80 \\x9b"
-    assert store.audits().outcomes()[0].detail == alarm.detail
+    assert alarm.detail == "Alder 1: \\x1b[2J\\xdc80 \\x9b"  # who it is about, for whoever reads it alone
+    assert f"Alder 1: {store.audits().outcomes()[0].detail}" == alarm.detail
 
 
 async def test_evidence_that_cannot_be_read_ends_nothing(autojump_clock, store, world, logs, caplog):

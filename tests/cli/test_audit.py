@@ -206,8 +206,7 @@ def test_evidence_that_cannot_be_written(audit, files, tmp_path):
         (("--export", "3", "--dismiss", "3"), "one of them at a time"),
         (("--alarms", "--kept"), "one of them at a time"),
         (("--dismiss", "3", "--upstream", "tls://127.0.0.1"), "one of them at a time"),
-        (("--dismiss", 1 << 63), "not in the range"),
-        (("--export", 1 << 64), "not in the range"),
+        (("--dismiss", 0), "not in the range"),
         (("--web-anchors", "/nowhere/x.pem"), "/nowhere/x.pem: cannot be read"),
         (("--web-anchors", "/dev/null"), "/dev/null: cannot be read: not a regular file"),
         (("--export", "7"), "no evidence is kept"),
@@ -226,6 +225,21 @@ def test_address_that_is_none(run, files):
     """--address wants an IP address."""
     outcome = run("audit", "--config", files.config, "--chain", files.chain, "--address", "dns.lab")
     assert (outcome.status, "is not an IP address" in outcome.err) == (2, True)
+
+
+def test_alarms_are_read_at_80_columns(run, files, tmp_path, monkeypatch):
+    """The table fits, no word of it is broken, and each alarm's text is one line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
+    audited = Audited("aa" * 32, "bb" * 32, "alarm", "tree-head-signature", "x", "2026-11-02T12:00:00.000Z")
+    store.audits().keep(audited, [Raised("tree-head-signature", f"Alder 1: {'long ' * 40}", b"{}")])
+    store.close()
+    lines = run("audit", "--alarms", "--config", files.config).out.splitlines()
+    assert [line.split() for line in lines if "tree-head-signature" in line] == [
+        ["1", "2026-11-02", "2026-11-02", "1", "tree-head-signature", "aaaaaaaaaaaa…"]
+    ]
+    assert f"  1: Alder 1: {'long ' * 40}".rstrip() in [line.rstrip() for line in lines]
+    assert all(len(line) <= 80 for line in lines if "Alder 1" not in line and "--dismiss" not in line)
 
 
 def test_alarm_of_a_hostile_log_cannot_steer_the_terminal(run, files, tmp_path):
