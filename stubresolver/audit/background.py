@@ -155,11 +155,11 @@ def tell_kept(audits: Audits) -> int:
         return 0
     for alarm in alarms[:_TOLD]:
         log.error(
-            "AUDIT ALARM %d is kept since %s (%s, seen %d times): %s; `stubresolver audit --alarms` shows it",
+            "AUDIT ALARM %d is kept since %s (%s, seen %s): %s; `stubresolver audit --alarms` shows it",
             alarm.number,
             alarm.first_seen[:10],
             alarm.kind,
-            alarm.count,
+            "once" if alarm.count == 1 else f"{alarm.count} times",
             alarm.detail,
         )
     if len(alarms) > _TOLD:

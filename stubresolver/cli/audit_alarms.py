@@ -49,7 +49,8 @@ def _list(evidence: EvidenceStore, *, as_json: bool) -> int:
     console.print(table)
     for alarm in alarms:
         console.print(clean(f"  {alarm.number}: {alarm.detail}"), soft_wrap=True)  # one line, for grep too
-    console.print("\nTake one along: stubresolver audit --export NO. -o alarm.json. Drop one: --dismiss NO.", soft_wrap=True)
+    console.print("\nTake one along: stubresolver audit --export NO. -o alarm.json")
+    console.print("Drop one: stubresolver audit --dismiss NO.")
     return 1
 
 
