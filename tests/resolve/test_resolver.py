@@ -567,7 +567,9 @@ async def test_failures_are_not_vetted(autojump_clock):
 )
 async def test_forgetting_a_name(autojump_clock, name, left):
     """A name and those below it are forgotten, whatever was asked about them; what is under way is not kept."""
-    names = ["www.example.com", "a.www.example.com", "example.com", "wwwexample.com", "www.example.net", "x"]
+    odd = r"x\007example.com"  # two labels, the first of which ends like a label and its length
+    names = ["www.example.com", "a.www.example.com", "example.com", "wwwexample.com", "www.example.net", "x", odd]
+    left = left | {odd} if left else left
     cache = AnswerCache(CacheOptions())
     upstream = Upstream()
     resolver = Resolver(upstream, cache, ResolverOptions())
