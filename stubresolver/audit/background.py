@@ -20,7 +20,7 @@ import trio
 
 from stubresolver.audit.entry import Entry, read_entries
 from stubresolver.audit.heads import due
-from stubresolver.audit.keeping import InThread, audit_and_keep
+from stubresolver.audit.keeping import InThread, NotKept, audit_and_keep
 from stubresolver.audit.report import Get, Outcome, Report
 from stubresolver.ct import LogList
 from stubresolver.errors import EvidenceError
@@ -116,9 +116,12 @@ class Auditor:
     async def _ask(self, candidate: Candidate, plans: Sequence[_Plan]) -> None:
         """Ask these logs, and tell what they said."""
         entries = [plan.entry for plan in plans]
-        reports = await audit_and_keep(self._audits, entries, self._get, self._clock(), self._in_thread)
-        for plan, report in zip(plans, reports, strict=True):
-            tell(report, candidate.upstream, plan.promised)
+        try:
+            reports = await audit_and_keep(self._audits, entries, self._get, self._clock(), self._in_thread)
+        except NotKept as error:
+            _tell_all(error.reports, plans, candidate)
+            raise
+        _tell_all(reports, plans, candidate)
         if any(report.outcome is Outcome.ALARM for report in reports):
             self._alarmed(len(await self._in_thread(self._audits.alarms)))
 
@@ -165,6 +168,11 @@ def tell_kept(audits: Audits) -> int:
     if len(alarms) > _TOLD:
         log.error("AUDIT ALARMS: %d more are kept", len(alarms) - _TOLD)
     return len(alarms)
+
+
+def _tell_all(reports: Sequence[Report], plans: Sequence[_Plan], candidate: Candidate) -> None:
+    for plan, report in zip(plans, reports, strict=True):
+        tell(report, candidate.upstream, plan.promised)
 
 
 def tell(report: Report, upstream: str, promised: datetime) -> None:

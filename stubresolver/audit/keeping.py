@@ -16,6 +16,7 @@ from stubresolver.audit.entry import Entry
 from stubresolver.audit.prove import audit, compare
 from stubresolver.audit.report import Finding, Get, Kind, Outcome, Report, ranked
 from stubresolver.ct import Log, TreeHead, key_octets
+from stubresolver.errors import EvidenceError
 from stubresolver.evidence.audits import MAXIMUM_ALARM, Alarm, Audited, Audits, Heads, Raised
 from stubresolver.verify import printable
 
@@ -24,6 +25,14 @@ _T = TypeVar("_T")
 FORMAT = "stubresolver-alarm-1"  # of the JSON; another shape gets another name
 _LONGEST = 4000  # characters of what is said of it
 _GRAVITY = (Outcome.PROVED, Outcome.NOTE, Outcome.ALARM)
+
+
+class NotKept(EvidenceError):
+    """The logs were asked, and what they said could not be written down: it is told all the same."""
+
+    def __init__(self, problem: str, reports: Sequence[Report]) -> None:
+        super().__init__(problem)
+        self.reports = reports
 
 
 class InThread(Protocol):
@@ -39,19 +48,22 @@ async def audit_and_keep(
 ) -> list[Report]:
     """Ask every log at once, with the tree heads seen before; the outcome is kept when this returns.
 
-    Raises `EvidenceError`; nothing that a log sends raises.
+    Raises `EvidenceError`, once the logs have answered `NotKept`; nothing that a log sends raises.
     """
     logs = {entry.log.log_id: entry.log for entry in entries}
     heads = await in_thread(lambda: audits.heads(logs.values()))
     reports = [_with_damage(report, heads) for report in await audit(entries, get, heads.seen, now)]
-    for log_id in logs:
-        newest = next((report for report in reversed(reports) if report.log.log_id == log_id and report.head), None)
-        if newest is not None:
-            settled = await _remember(audits, newest, get, heads.seen.get(log_id), in_thread)
-            reports = [settled if report is newest else report for report in reports]
-    # Two SCTs of one log share a row: the gravest is written last.
-    for report in sorted(reports, key=lambda report: _GRAVITY.index(report.outcome)):
-        await in_thread(functools.partial(keep, audits, report))
+    try:
+        for log_id in logs:
+            newest = next((report for report in reversed(reports) if report.log.log_id == log_id and report.head), None)
+            if newest is not None:
+                settled = await _remember(audits, newest, get, heads.seen.get(log_id), in_thread)
+                reports = [settled if report is newest else report for report in reports]
+        # Two SCTs of one log share a row: the gravest is written last.
+        for report in sorted(reports, key=lambda report: _GRAVITY.index(report.outcome)):
+            await in_thread(functools.partial(keep, audits, report))
+    except EvidenceError as error:
+        raise NotKept(str(error), reports) from None
     return reports
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from stubresolver.app import App, build_all_demands
 from stubresolver.audit import Entries, Get, Kind, Outcome, Report, read_entries
-from stubresolver.audit.keeping import audit_and_keep
+from stubresolver.audit.keeping import NotKept, audit_and_keep
 from stubresolver.cli.audit_alarms import use_alarms
 from stubresolver.cli.audit_shown import Audit, conclusion, print_audit, show_audit
 from stubresolver.cli.audit_subjects import Subject, from_evidence, from_file, inspect_all
@@ -169,7 +169,11 @@ async def _ask(subjects: Sequence[Subject], get: Get, log_list: LogList, evidenc
         grouped.setdefault(subject.leaf, []).append(subject)
     found = {leaf: _entries(leaf, group[0].verdict, log_list) for leaf, group in grouped.items()}
     entries = [entry for each in found.values() for entry in each.entries]
-    reports = await audit_and_keep(evidence.audits(), entries, get, utc_now(), one_at_a_time())
+    try:
+        reports = await audit_and_keep(evidence.audits(), entries, get, utc_now(), one_at_a_time())
+    except NotKept as error:
+        click.echo(f"stubresolver: not all of this audit is kept: {error}", err=True)
+        reports = list(error.reports)
     return [_collect(leaf, group, found[leaf], reports) for leaf, group in grouped.items()]
 
 

@@ -309,6 +309,17 @@ def test_what_a_log_said_is_kept_printable(store, world):
     assert f"Alder 1: {store.audits().outcomes()[0].detail}" == alarm.detail
 
 
+async def test_alarm_that_cannot_be_kept_is_logged(autojump_clock, store, world, logs, caplog):
+    """A full disk must not silence it."""
+    keep(store, world, timedelta(days=3))
+    logs.fronts["alder-1"].root = bytes(32)
+    store._database.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    await run_for(1, store, world, logs)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "AUDIT ALARM (wrong-root)" in errors[0]
+    assert "disk full" in errors[1]
+
+
 async def test_evidence_that_cannot_be_read_ends_nothing(autojump_clock, store, world, logs, caplog):
     """The auditor says so at each look and goes on."""
     store.close()

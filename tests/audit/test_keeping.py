@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from stubresolver.audit import Kind, Outcome
-from stubresolver.audit.keeping import audit_and_keep
+from stubresolver.audit.keeping import NotKept, audit_and_keep
 from stubresolver.ct import LogKind, read_again
 from stubresolver.evidence import EvidenceStore
 from stubresolver.evidence.audits import Heads
@@ -127,6 +127,23 @@ async def test_damage_is_a_remark_and_stops_nothing(store, kind):
     assert [finding.kind for finding in report.findings] == [Kind.INCLUDED, Kind.FORGOTTEN]
     assert report.outcome is Outcome.PROVED
     assert len((await audited(store, fake)).findings) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("table", ["tree_head", "audit", "alarm"])
+async def test_what_cannot_be_kept_is_told_all_the_same(store, kind, table):
+    """A full disk costs the memory of an alarm, not the alarm."""
+    fake = FakeLog(kind)
+    await audited(store, fake)
+    fake.show(310, NOW, tree=forked(fake, 305))
+    fake.answers["get-proof-by-hash" if kind is LogKind.RFC6962 else "tile/0/000"] = b"no proof"
+    for verb in ("INSERT", "UPDATE"):
+        store._database.execute(
+            f"CREATE TRIGGER full_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    with pytest.raises(NotKept, match="disk full") as caught:
+        await audited(store, fake)
+    assert [report.outcome for report in caught.value.reports] == [Outcome.ALARM]
 
 
 @BOTH

@@ -1,6 +1,8 @@
 """`stubresolver audit` as a person uses it: a lab upstream, lab logs over https, what is said, kept and exported."""
 
+import contextlib
 import json
+import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -192,6 +194,20 @@ def test_evidence_that_cannot_be_written(audit, files, tmp_path):
     outcome = audit()
     assert outcome.status == 0
     assert "nothing of this audit is kept" in outcome.err
+
+
+def test_alarm_that_cannot_be_kept_is_shown(audit, archive, tmp_path):
+    """A full disk hides no alarm: it is shown, with its exit status, and that it is not kept is said."""
+    assert audit().status == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "evidence.sqlite3")) as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON alarm BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    deceit = next(deceit for deceit in DECEITS if deceit.code == "split-view")
+    deceit.begin(archive.fronts["alder-1"], 5000)
+    outcome = audit()
+    assert outcome.status == 1
+    assert "split-view" in outcome.out
+    assert "not all of this audit is kept" in outcome.err
+    assert "disk full" in outcome.err
 
 
 @pytest.mark.parametrize(
