@@ -148,7 +148,8 @@ class SpecialNames:
             for switch in SWITCHES
             if wanted[switch.name]
             for zone in map(_wire, switch.zones)
-            if zone_in(zone, forwarded) is None
+            # RFC 6761 s6.3: localhost is this machine, whoever has the zone above its reverse names.
+            if zone_in(zone, forwarded) is None or switch.kind in (Kind.LOOPBACK, Kind.REVERSE)
         }
         # Nearly every name ends at this comparison; the rest is looked at label by label.
         self._last_labels = tuple({_last_label(zone) for zone in self._zones})

@@ -14,7 +14,7 @@ NOTIMP: Final = 4
 REFUSED: Final = 5
 BADVERS: Final = 16
 
-# TYPEs: RFC 1035 s3.2.2, RFC 3596, RFC 2782, RFC 6672, RFC 6891, RFC 4034, RFC 9460, RFC 9824.
+# TYPEs: RFC 1035 s3.2.2, RFC 3596, RFC 2782, RFC 6672, RFC 6891, RFC 4034, RFC 5155, RFC 9460, RFC 9824.
 A: Final = 1
 NS: Final = 2
 CNAME: Final = 5
@@ -32,6 +32,7 @@ OPT: Final = 41
 DS: Final = 43
 RRSIG: Final = 46
 NSEC: Final = 47
+NSEC3: Final = 50
 SVCB: Final = 64
 HTTPS: Final = 65
 NXNAME: Final = 128

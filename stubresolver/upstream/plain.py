@@ -1,0 +1,297 @@
+"""Plain DNS (RFC 1035 s4.2) to private servers, for named zones alone: the second door by which queries leave.
+
+The law of this file: no octet of a query whose question is not at or below one of the exchanger's own zones is sent,
+whoever asks for it; the root is no zone. `upstream.dial` is the only other door, and all that leaves by it goes to who
+was judged. Nobody is judged here, so what comes back is believed about the zone alone (see `resolve.routes`), and never
+as authentic: AD is cleared. RFC 4035 s4.9.3: a stub "MUST NOT place any reliance on signature validation allegedly
+performed on its behalf, except when [it] obtained the data in question ... via a secure channel".
+
+Against answers that somebody else sends (RFC 5452): each attempt has a socket and so a port of its own, which is
+connected, so that the kernel drops what comes from elsewhere; an id from the system's generator; id, question, QR and
+opcode are compared, and what differs is passed over. Who guesses too often has the question asked over TCP.
+
+Servers are asked in their order, one that failed last; the next one as soon as one has refused, has no answer of its
+own (SERVFAIL and the like) or has said nothing for half a second, a second, two seconds. Nothing is padded; RFC 7830
+s6: "implementations MUST NOT use this option if the DNS transport is not encrypted".
+
+A query is a task and has sockets of its own; there is no connection that stays. That is right for the few questions
+that a zone gets and wrong for everybody's: those go to the pool.
+"""
+
+import secrets
+import socket
+from collections.abc import Callable, Collection, Sequence
+from ipaddress import IPv6Address
+from typing import Final
+
+import trio
+
+from stubresolver.errors import NoUpstream, UpstreamError
+from stubresolver.local.names import zone_in
+from stubresolver.upstream.report import UpstreamStatistics
+from stubresolver.upstream.server import PlainServer
+from stubresolver.wire.codes import AD, FORMERR, NOTIMP, OPCODE, QR, RCODE, REFUSED, SERVFAIL, TC
+from stubresolver.wire.framing import FrameReader, frame
+from stubresolver.wire.names import after_name
+from stubresolver.wire.opt import opt_record
+
+QUERY_SECONDS: Final = 4.0  # [upstream] query_timeout: a little less than a client's patience
+
+# RFC 1035 s4.2.1: "the minimum retransmission interval should be 2-5 seconds", for the networks of its day; RFC 1536 s1
+# wants it to grow exponentially. A private network answers within milliseconds, and nobody waits for longer than four.
+WAITS: Final = (0.5, 1.0, 2.0)
+
+_BEHIND: Final = 30.0  # seconds for which who failed is asked last: as long as the pool's longest pause
+_AT_ONCE: Final = 128  # queries with sockets of their own; far below the usual limit of 1,024 descriptors
+_STRANGERS: Final = 32  # datagrams that are no answer before TCP is tried: 1 in 2,000 of all ids
+_DATAGRAM: Final = 65_535
+_ELSEWHERE: Final = frozenset({FORMERR, SERVFAIL, NOTIMP, REFUSED})  # says nothing about the name; others may know it
+
+
+class PlainExchanger:
+    """An `Exchanger` for some zones; it works while `run` is running."""
+
+    def __init__(
+        self,
+        zones: Collection[bytes],
+        servers: Sequence[PlainServer] = (),
+        *,
+        turns: trio.CapacityLimiter | None = None,
+        waits: Sequence[float] = WAITS,
+    ) -> None:
+        """`zones` in wire format, lower case; `turns` may be shared with others."""
+        self._zones = frozenset(zones) - {b"\0"}
+        self._turns = turns or trio.CapacityLimiter(_AT_ONCE)
+        self._waits = waits
+        self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
+        self.use(servers)
+
+    def use(self, servers: Sequence[PlainServer], problem: str = "no server is known") -> None:
+        """Ask these from now on; `problem` says why there are none. What is under way ends as it was begun."""
+        self._lines = tuple(_Line(server) for server in dict.fromkeys(servers))
+        self._problem = problem
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry the queries, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
+        """Ask a query as `upstream_query` makes it; `reply` is called once, within `QUERY_SECONDS`."""
+        if zone_in(query[12 : after_name(query, 12)].lower(), self._zones) is None:
+            reply(NoUpstream("not sent: plain DNS is for names in its forward zone alone"))
+        elif not self._lines:
+            reply(NoUpstream(self._problem))
+        elif self._nursery is None:
+            reply(NoUpstream("shutting down"))
+        else:
+            self._nursery.start_soon(self._reply_late, query, reply)
+
+    def statistics(self) -> tuple[UpstreamStatistics, ...]:
+        """What is known of the servers, in their order."""
+        now = trio.current_time()
+        return tuple(line.statistics(now) for line in self._lines)
+
+    async def _reply_late(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
+        asking = _Asking(query)
+        result: bytes | UpstreamError = NoUpstream("shutting down")  # stays so if this task is cancelled
+        try:
+            now = trio.current_time()
+            lines = sorted(self._lines, key=lambda line: line.behind_until > now)
+            with trio.move_on_after(QUERY_SECONDS):
+                async with self._turns:
+                    await asking.run(lines, self._waits)
+            result = asking.result(lines)
+        finally:
+            reply(result)
+
+
+class _Line:
+    """One server, and how it has done."""
+
+    def __init__(self, server: PlainServer) -> None:
+        self.server = server
+        self.behind_until = float("-inf")
+        self.asked = 0
+        self.answered = 0
+        self.last_error = ""
+
+    def failed(self, reason: str) -> None:
+        """It has no answer."""
+        self.last_error = reason
+        self.behind_until = trio.current_time() + _BEHIND
+
+    def statistics(self, now: float) -> UpstreamStatistics:
+        """What is known of it."""
+        return UpstreamStatistics(
+            upstream=str(self.server),
+            policy="plain DNS for its forward zone: neither encrypted nor verified",
+            state="plain",
+            verdict=None,
+            tls=None,
+            outstanding=0,
+            connections=0,
+            would_refuse=0,
+            asked=self.asked,
+            answered=self.answered,
+            last_error=self.last_error,
+            paused_for=max(0.0, self.behind_until - now),
+        )
+
+
+class _Failed(Exception):
+    """One attempt brought no answer; the text says why."""
+
+
+class _Asking:
+    """One query at one server after the other, until one of them answers."""
+
+    def __init__(self, query: bytes) -> None:
+        self._query = query
+        self._answer: bytes | None = None
+        self._second_best: bytes | None = None  # tells a failure that no server could better
+        self._reasons: dict[_Line, str] = {}  # of those that are not asked any more
+        self._failed = trio.Event()
+
+    async def run(self, lines: Sequence[_Line], waits: Sequence[float]) -> None:
+        """Ask, until there is an answer or nobody is left."""
+        async with trio.open_nursery() as nursery:
+            for line, wait in ((line, wait) for wait in waits for line in lines):
+                if line not in self._reasons:
+                    self._failed = trio.Event()
+                    nursery.start_soon(self._attempt, line, nursery.cancel_scope)
+                    with trio.move_on_after(wait):
+                        await self._failed.wait()
+                    if len(self._reasons) == len(lines):
+                        nursery.cancel_scope.cancel()
+
+    def result(self, lines: Sequence[_Line]) -> bytes | UpstreamError:
+        """What came of it, for who asked: the query's id, and nothing that passes for authentic."""
+        answer = self._answer or self._second_best
+        if answer is None:
+            silent = f"no answer within {QUERY_SECONDS:g} s"
+            reasons = [f"{line.server}: {self._reasons.get(line, silent)}" for line in lines]
+            return NoUpstream("; ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else ""))
+        return self._query[:2] + answer[2:3] + bytes((answer[3] & ~AD,)) + answer[4:]
+
+    async def _attempt(self, line: _Line, scope: trio.CancelScope) -> None:
+        line.asked += 1
+        try:
+            answer = await self._ask(line.server)
+        except (OSError, trio.BrokenResourceError, _Failed) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self._give_up(line, reason)
+            return
+        line.answered += 1
+        if answer[3] & RCODE in _ELSEWHERE:
+            self._second_best = self._second_best or answer
+            self._give_up(line, f"RCODE {answer[3] & RCODE}")
+            return
+        self._answer = answer
+        line.behind_until = float("-inf")
+        scope.cancel()
+
+    def _give_up(self, line: _Line, reason: str) -> None:
+        """Nothing is to be had from this server."""
+        self._reasons[line] = reason
+        line.failed(reason)
+        self._failed.set()
+
+    async def _ask(self, server: PlainServer) -> bytes:
+        """One attempt at one server; RFC 6891 s6.2.2: one that finds EDNS malformed is asked again without."""
+        for edns in (True, False):
+            wire = _own_query(self._query, edns=edns)
+            answer = await (_over_tcp if server.tcp else _over_udp)(server, wire)
+            if answer[4:6] != b"\0\0" and (answer[3] & RCODE != FORMERR or not edns):
+                return answer
+        raise _Failed("it cannot read the question")
+
+
+def _own_query(query: bytes, *, edns: bool) -> bytes:
+    """The query as it goes out: an id of its own, no padding, an OPT record of the size that needs no fragments."""
+    end = after_name(query, 12) + 4
+    dnssec_ok = query[end + 7] & 0x80 != 0  # the OPT record's flags
+    head = secrets.token_bytes(2) + query[2:10]
+    return head + bytes((0, edns)) + query[12:end] + (opt_record(dnssec_ok=dnssec_ok) if edns else b"")
+
+
+async def _over_udp(server: PlainServer, wire: bytes) -> bytes:
+    """Send one datagram, take its answer; over TCP where that is truncated, or where somebody guesses."""
+    with _socket(server, socket.SOCK_DGRAM) as sock:
+        await sock.connect(_address(server))
+        await sock.send(wire)
+        for _ in range(_STRANGERS):
+            answer = await sock.recv(_DATAGRAM)
+            if _answers(answer, wire):
+                break
+        else:
+            return await _over_tcp(server, wire)
+    return await _over_tcp(server, wire) if answer[2] & TC else answer
+
+
+async def _over_tcp(server: PlainServer, wire: bytes) -> bytes:
+    """One connection for one query: RFC 7766 s8, length and message in one write."""
+    with _socket(server, socket.SOCK_STREAM) as sock:
+        await sock.connect(_address(server))
+        stream, reader = trio.SocketStream(sock), FrameReader()
+        await stream.send_all(frame(wire))
+        while data := await stream.receive_some():
+            for answer in reader.feed(data):
+                if not _answers(answer, wire):
+                    raise _Failed("the answer to another question over TCP")
+                return answer
+    raise _Failed("the connection was closed without an answer")
+
+
+def _answers(answer: bytes, wire: bytes) -> bool:
+    """Whether this is the answer to that query (RFC 5452 s9.1): id, QR, opcode, question; letter case is the server's.
+
+    A server that could not read the question need not repeat it: then the id alone counts, and nothing is believed.
+    """
+    if len(answer) < 12 or answer[:2] != wire[:2] or answer[2] & (QR | OPCODE) != QR:
+        return False
+    if answer[4:6] == b"\0\0":
+        return answer[3] & RCODE in (FORMERR, NOTIMP) and answer[6:8] == b"\0\0"
+    end = after_name(wire, 12)
+    name, fields = slice(12, end), slice(end, end + 4)
+    return answer[4:6] == b"\0\1" and answer[name].lower() == wire[name].lower() and answer[fields] == wire[fields]
+
+
+def _socket(server: PlainServer, kind: socket.SocketKind) -> trio.socket.SocketType:
+    """A socket whose port the kernel picks when it is connected, at random (RFC 5452 s9.2, RFC 6056)."""
+    return trio.socket.socket(socket.AF_INET6 if server.address.version == 6 else socket.AF_INET, kind)
+
+
+def _address(server: PlainServer) -> tuple[str, int] | tuple[str, int, int, int]:
+    """The server for `connect`; raises OSError for an interface that is not there."""
+    address = server.address
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        host = str(IPv6Address(int(address)))
+        return host, server.port, 0, socket.if_nametoindex(address.scope_id)
+    return str(address), server.port
+
+
+def is_own(server: PlainServer, listening: Collection[tuple[str, int]]) -> bool:
+    """Whether the server is one of our own listeners, by their hosts and ports: it would ask itself without end."""
+    return any(
+        port == server.port and (host == str(server.address) or (host in ("0.0.0.0", "::") and _is_here(server)))  # noqa: S104
+        for host, port in listening
+    )
+
+
+def _is_here(server: PlainServer) -> bool:
+    """Whether the address is one of this machine: what is sent to it comes from it."""
+    if server.address.is_loopback:
+        return True
+    family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(_address(server))  # sends nothing
+            return bool(sock.getsockname()[0] == str(server.address))
+    except OSError:
+        return False
