@@ -18,6 +18,7 @@ from stubresolver.audit.options import AuditOptions
 from stubresolver.cache import CacheOptions
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, ConfigError
+from stubresolver.forward import ForwardOptions, ForwardZone, parse_forward
 from stubresolver.local import LocalOptions
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
@@ -91,6 +92,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     resolver: ResolverOptions = ResolverOptions()
     cache: CacheOptions = CacheOptions()
     local: LocalOptions = LocalOptions()
+    forward: Annotated[tuple[ForwardOptions, ...], msgspec.Meta(max_length=1024)] = ()
     trust: TrustOptions = TrustOptions()
     evidence: EvidenceOptions = EvidenceOptions()
     logs: LogsOptions = LogsOptions()
@@ -109,6 +111,7 @@ class Settings:
     resolver: ResolverOptions = field(default_factory=ResolverOptions)
     cache: CacheOptions = field(default_factory=CacheOptions)
     local: LocalOptions = field(default_factory=LocalOptions)  # its files by their whole paths
+    forward: tuple[ForwardZone, ...] = ()
     policy_file: Path | None = None
     upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
     log_list_file: Path | None = None
@@ -118,6 +121,21 @@ class Settings:
     quorum: int = LogsOptions().quorum
     audit: AuditOptions = field(default_factory=AuditOptions)
     audit_anchors: Path | None = None
+
+    @property
+    def all_upstreams(self) -> tuple[Upstream, ...]:
+        """Everybody who is asked over TLS: for most names, then for the forward zones."""
+        return (*self.upstreams, *(upstream for zone in self.forward for upstream in zone.upstreams))
+
+    @property
+    def forwarded(self) -> frozenset[bytes]:
+        """The names that have servers of their own, with everything below them."""
+        return frozenset(name for zone in self.forward for name in zone.zones)
+
+    @property
+    def private_zones(self) -> frozenset[bytes]:
+        """Those of them whose names may have private addresses."""
+        return frozenset(name for zone in self.forward if zone.private for name in zone.zones)
 
     @property
     def log_list_target(self) -> Path:
@@ -166,6 +184,9 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
     )
     if len(set(addresses)) < len(addresses):
         raise ConfigError(name, "listen.addresses", "the same address stands there twice")
+    listening = [(str(address.address), address.port) for address in addresses]
+    forward = parse_forward(document.forward, name, folder, upstreams, listening)
+    own = {upstream: zone.policy_file for zone in forward if zone.policy_file for upstream in zone.upstreams}
     return Settings(
         source=name,
         upstreams=upstreams,
@@ -175,8 +196,9 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         resolver=document.resolver,
         cache=document.cache,
         local=_whole_paths(document.local, folder),
+        forward=forward,
         policy_file=folder / document.trust.policy if document.trust.policy else None,
-        upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder),
+        upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder) | own,
         log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
         evidence_file=folder / document.evidence.file if document.evidence.file else None,
         log_sources=tuple(

@@ -45,7 +45,10 @@ class Demanded:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The demands of all upstreams, in order of preference, and the pinned log list that they share."""
+    """The demands of all upstreams, in order of preference, and the pinned log list that they share.
+
+    Those of forward zones follow the others.
+    """
 
     upstreams: Mapping[Upstream, Demanded]
     log_list: LogList
@@ -104,7 +107,7 @@ def load_trust(settings: Settings, anchors: Path | None = None) -> Trust:
     """
     log_list = load_log_list(settings.log_list_file)
     own = settings.upstream_policies
-    files = {upstream: own.get(upstream, settings.policy_file) for upstream in settings.upstreams}
+    files = {upstream: own.get(upstream, settings.policy_file) for upstream in settings.all_upstreams}
     demanded = {}
     for file in dict.fromkeys(files.values()):
         loaded = load_policy_file(file, anchors)
