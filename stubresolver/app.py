@@ -18,9 +18,11 @@ from stubresolver.config import Settings
 from stubresolver.control import CacheCommands, Command
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
 from stubresolver.evidence import EvidenceStore, Recalled
-from stubresolver.local import LocalKnowledge
+from stubresolver.forward import Forwarding, ForwardZone
+from stubresolver.local import LocalKnowledge, SpecialNames
 from stubresolver.localfiles import LocalFiles
 from stubresolver.resolve import Resolver
+from stubresolver.resolve.routes import Routes
 from stubresolver.serve import Front, TcpServer, UdpServer
 from stubresolver.transport import TLSContext
 from stubresolver.trust import Trust, clock_floor
@@ -41,6 +43,7 @@ from stubresolver.wire.codes import AAAA, A
 
 # How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; our unit waits 15 s.
 GRACE = 5.0
+_ROOT = b"\0"
 _RESTORED_AT_ONCE = 50  # answers; about a millisecond
 WRITE_GRACE = 2.0  # for clients to take the answers that they are owed over TCP; on loopback they do at once
 
@@ -56,18 +59,25 @@ class App:
         """`demands` names the upstreams, the most preferred one first; `files` have been read."""
         self._settings = settings
         self._files = files
-        known = None if files is None else files.knowledge
-        self._pool = Pool(demands, settings.upstream, report_event)
+        special = SpecialNames(forwarded=settings.forwarded)
+        self._known = LocalKnowledge(special=special) if files is None else files.knowledge
+        self._forwarding = Forwarding(settings.forward, demands, settings.upstream, report_event)
+        elsewhere = {upstream for zone in settings.forward for upstream in zone.upstreams}
+        default = {upstream: demanded for upstream, demanded in demands.items() if upstream not in elsewhere}
+        self._pool = Pool(default, settings.upstream, report_event)
+        self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here)
         self._cache = AnswerCache(settings.cache)
-        self._resolver = Resolver(self._pool, self._cache, settings.resolver, known)
+        exchanger = self._routes if settings.forward else self._pool  # without zones no query looks for one
+        self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known)
         self._stopping = trio.Event()
 
     async def serve(
         self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket], started: Callable[[], None]
     ) -> None:
         """Answer on bound sockets until `stop`; `started` is called when queries are taken."""
+        self._forwarding.avoid({sock.getsockname()[:2] for sock in (*udp, *tcp)})
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._pool.run)
+            await nursery.start(self._run_upstreams)
             await nursery.start(self._resolver.run)
             front = Front(self._settings.listen)
             listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver, front) for sock in udp]
@@ -77,6 +87,7 @@ class App:
                     await listening.start(listener.serve)
                 if self._files is not None:
                     nursery.start_soon(self._files.watch, self._learn)
+                nursery.start_soon(self._forwarding.watch, self._ask_others)
                 started()
                 await self._stopping.wait()
                 for listener in listeners:
@@ -89,9 +100,9 @@ class App:
     async def ask(self, query: Query) -> tuple[bytes, PoolStatistics]:
         """One answer without listeners, and what is known of the upstreams afterwards."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._pool.run)
+            await nursery.start(self._run_upstreams)
             answer = await self._resolver.answer(query)
-            statistics = self._pool.statistics()
+            statistics = PoolStatistics((*self._pool.statistics().upstreams, *self._forwarding.statistics()))
             nursery.cancel_scope.cancel()
         return answer, statistics
 
@@ -99,7 +110,7 @@ class App:
     async def asking(self) -> AsyncIterator[None]:
         """Run the upstreams without listeners, for a command that has several questions."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._pool.run)
+            await nursery.start(self._run_upstreams)
             yield
             nursery.cancel_scope.cancel()
 
@@ -131,14 +142,38 @@ class App:
         `forget` the answers from before, too, where the demands are not the same as before.
         """
         await self._pool.renew(demands)
+        await self._forwarding.renew(demands)
         if forget:
             self._resolver.forget()
 
+    async def _run_upstreams(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the connections to all upstreams until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._pool.run)
+            await nursery.start(self._forwarding.run)
+            task_status.started()
+
+    def _answer_here(self, query: Query) -> bytes | None:
+        """The reply to a query that goes to nobody, by what is known now."""
+        return self._known.reply(query)
+
+    def _ask_others(self, zone: ForwardZone) -> None:
+        """A zone has other servers: what the earlier ones said is forgotten, and nothing under way is kept."""
+        keys = [key for key in self._cache.every_key() if self._routes.of_key(key) is not None]
+        self._resolver.forget_within(_ROOT, keys)
+        report_forwarding(self._forwarding, zone)
+
     def _learn(self, knowledge: LocalKnowledge) -> None:
         """A file of local knowledge has changed: what it says now is in force, and every answer forgotten."""
+        self._known = knowledge
         self._resolver.know(knowledge)
         if self._files is not None:
             report_files(self._files)
+
+    @property
+    def forwarding(self) -> Forwarding:
+        """The servers of the forward zones."""
+        return self._forwarding
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -146,9 +181,13 @@ class App:
         return CacheCommands(self._cache, self._resolver).commands
 
     def pack_cache(self, demands: str, wall: float) -> bytes:
-        """What the cache holds, as a file; `demands` stands for what the upstreams were judged by."""
+        """What the cache holds, as a file; `demands` stands for what the upstreams were judged by.
+
+        Without the forward zones' answers: they belong to the network that this machine is in now.
+        """
         now = trio.current_time()
-        return pack(self._cache.kept(now), demands, now, wall)
+        kept = ((answer, entry) for answer, entry in self._cache.kept(now) if self._routes.of_key(entry.key) is None)
+        return pack(kept, demands, now, wall)
 
     async def restore_cache(self, octets: bytes, demands: str, wall: float) -> int:
         """Give the cache what such a file holds, a little at a time; how many answers that were.
@@ -161,7 +200,8 @@ class App:
                 await trio.lowlevel.checkpoint()
             if self._resolver.forgotten > forgotten:
                 break  # other demands are in force by now
-            restored += self._resolver.restore(kept, now)
+            if self._routes.of_key(kept.key) is None:
+                restored += self._resolver.restore(kept, now)
         return restored
 
     def stop(self) -> None:
@@ -228,6 +268,14 @@ def report_files(files: LocalFiles) -> None:
     """What is known here, in numbers, and what of the files cannot be used."""
     log.info("known here: %s", files)
     for problem in files.problems:
+        log.warning("%s", problem)
+
+
+def report_forwarding(forwarding: Forwarding, zone: ForwardZone | None = None) -> None:
+    """Who is asked without encryption, for one zone or all, and what of the files cannot be used."""
+    for line in forwarding.lines(zone):
+        log.warning("%s", line)
+    for problem in forwarding.problems(zone):
         log.warning("%s", problem)
 
 

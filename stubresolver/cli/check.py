@@ -89,7 +89,7 @@ def command(
     if stray:
         raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
     if upstreams:
-        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
+        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams), forward=())
     trust = load_trust(settings, anchors_file)
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)

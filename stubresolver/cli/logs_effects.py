@@ -63,9 +63,9 @@ def find_effects(settings: Settings, current: LogList, other: LogList, now: date
     """The effect on each configured upstream, in order of preference; raises `ConfigError` where a policy is wrong."""
     try:
         with contextlib.closing(open_kept_evidence(settings)) as store:
-            return [_effect(store, settings, str(each), (current, other), now) for each in settings.upstreams]
+            return [_effect(store, settings, str(each), (current, other), now) for each in settings.all_upstreams]
     except EvidenceError as error:
-        return [Effect(str(upstream), untried=str(error)) for upstream in settings.upstreams]
+        return [Effect(str(upstream), untried=str(error)) for upstream in settings.all_upstreams]
 
 
 def show_effects(console: Console, effects: list[Effect]) -> None:

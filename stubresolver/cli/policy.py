@@ -65,7 +65,7 @@ def show(*, policy_file: Path | None, config_file: Path | None, as_json: bool) -
     judged: dict[Path | None, list[str]] = {}
     if policy_file is not None:
         judged[policy_file] = []
-    for upstream in () if policy_file is not None else map(str, settings.upstreams):
+    for upstream in () if policy_file is not None else map(str, settings.all_upstreams):
         judged.setdefault(policy_file_of(settings, upstream), []).append(upstream)
     console = Console(highlight=False)
     for file, upstreams in judged.items():

@@ -88,8 +88,8 @@ def write_change(
     replace_file(target.path, target.octets, change.octets)
     before = "made" if target.octets is None else f"written; the file before is {target.path}~"
     console.print(Text(f"{target.path}: {before}"), soft_wrap=True)
-    judged = [each for each in map(str, settings.upstreams) if _is(policy_file_of(settings, each), target.path)]
-    others = [each for each in map(str, settings.upstreams) if each not in judged]
+    judged = [each for each in map(str, settings.all_upstreams) if _is(policy_file_of(settings, each), target.path)]
+    others = [each for each in map(str, settings.all_upstreams) if each not in judged]
     if not judged:
         note = (
             f"No upstream is judged by this file: name it in [trust] policy of the configuration ({settings.source})."

@@ -170,7 +170,7 @@ def _tell_consequences(console: Console, settings: Settings, target: Target, cha
     except EvidenceError:
         return
     with contextlib.closing(store):
-        for upstream in map(str, settings.upstreams):
+        for upstream in map(str, settings.all_upstreams):
             for record in store.records(1, allowed=True, upstream=upstream):
                 exported = store.export(record.id)
                 if exported.judge(policy=target.policy).allowed and not exported.judge(policy=change.policy).allowed:

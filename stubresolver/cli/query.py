@@ -66,7 +66,7 @@ def command(
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if upstreams:
-        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams))
+        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams), forward=())
     trust = load_trust(settings)
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
@@ -143,6 +143,8 @@ def _connection(line: UpstreamStatistics | None) -> str:
     """How the upstream was reached."""
     if line is None:
         return "answered here, no upstream was asked"
+    if line.state == "plain":
+        return f"{line.upstream}, {line.policy}"
     if line.tls is None:
         return line.last_error or f"{line.upstream}: not connected"
     return f"{line.upstream}, {line.tls.version}, {line.tls.group or 'group unknown'}, {line.tls.cipher}"

@@ -14,7 +14,7 @@ import click
 import trio
 
 from stubresolver import systemd
-from stubresolver.app import App, build_all_demands, report_files
+from stubresolver.app import App, build_all_demands, report_files, report_forwarding
 from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
@@ -26,10 +26,12 @@ from stubresolver.control import ControlServer, ControlSocket
 from stubresolver.ct.compliance import Freshness
 from stubresolver.errors import CannotListen, SelfTestFailed, StubResolverError
 from stubresolver.evidence import EvidenceStore
+from stubresolver.forward import Forwarding, zone_of
 from stubresolver.localfiles import LocalFiles
 from stubresolver.selftest import run_selftest
 from stubresolver.serve import Bound, bind_all, check_listening, parse_listen_address
 from stubresolver.trust import Trust, load_trust
+from stubresolver.upstream import Upstream
 from stubresolver.verify import iso
 
 log = logging.getLogger("stubresolver")
@@ -80,7 +82,13 @@ def command(
     if settings.audit.background or settings.audit_anchors:
         settings = replace(settings, audit_anchors=web_anchors(settings))
     _test_judgement()
-    files = LocalFiles(settings.local, settings.source, report=partial(log.warning, "%s"))
+    files = LocalFiles(
+        settings.local,
+        settings.source,
+        forwarded=settings.forwarded,
+        private=settings.private_zones,
+        report=partial(log.warning, "%s"),
+    )
     files.read()
     if check_only:
         _show_settings(settings, trust, files)
@@ -164,6 +172,7 @@ class _Service:
         log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
         self._tell_trust()
         report_files(self._files)
+        report_forwarding(self._app.forwarding)
         self._alarms = tell_kept(self._evidence.audits())
         self._outcome = f"started: {self._trust}"
         self._tell_status()
@@ -274,7 +283,7 @@ class _Service:
     def _tell_trust(self) -> None:
         """Log what is demanded of each upstream, and what a person should know about it."""
         for upstream, demanded in self._trust.upstreams.items():
-            log.info("%s: %s", upstream, demanded)
+            log.info("%s: %s", _told(self._settings, upstream), demanded)
         self._warn(self._trust.warnings(utc_now()))
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
@@ -313,15 +322,26 @@ async def _alive() -> bool:
     return True
 
 
+def _told(settings: Settings, upstream: Upstream) -> str:
+    """An upstream, with the zones that it is asked for where these are not all."""
+    zone = zone_of(settings.forward, upstream)
+    return str(upstream) if zone is None else f"forward {zone}: {upstream}"
+
+
 def _show_settings(settings: Settings, trust: Trust, files: LocalFiles) -> None:
     """What `--check` found to be in force."""
     click.echo(f"configuration: {settings.source}")
     click.echo(f"listen: {', '.join(str(address) for address in settings.addresses)}")
     for upstream, demanded in trust.upstreams.items():
-        click.echo(f"upstream: {upstream}: {demanded}")
+        click.echo(f"upstream: {_told(settings, upstream)}: {demanded}")
     click.echo(f"in force: {trust}")
     for warning in trust.warnings(utc_now()):
         click.echo(f"warning: {warning}")
+    plain = Forwarding([zone for zone in settings.forward if not zone.upstreams], {})
+    for line in plain.lines():
+        click.echo(line)
+    for problem in plain.problems():
+        click.echo(f"warning: {problem}")
     click.echo(f"known here: {files}")
     for problem in files.problems:
         click.echo(f"warning: {problem}")
