@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from stubresolver.errors import MalformedAnswer, UpstreamError
 from stubresolver.wire.answer import Answer
-from stubresolver.wire.edns import Failure, upstream_query
+from stubresolver.wire.edns import Failure
 from stubresolver.wire.query import Query
 
 Asker = tuple[Query, Callable[[bytes], None]]
@@ -18,22 +18,22 @@ class Flight:
     __slots__ = ("_landed", "askers", "query", "wire")
 
     def __init__(
-        self, query: Query, askers: list[Asker], landed: Callable[["Flight", bytes | UpstreamError], None]
+        self, query: Query, wire: bytes, askers: list[Asker], landed: Callable[["Flight", bytes | UpstreamError], None]
     ) -> None:
         self.query = query  # the first one's
         self.askers = askers
-        self.wire = upstream_query(query)
+        self.wire = wire  # what is asked upstream
         self._landed = landed
 
     def land(self, result: bytes | UpstreamError) -> None:
         """The exchange has ended."""
         self._landed(self, result)
 
-    def read(self, result: bytes | UpstreamError) -> Answer | Failure:
-        """What came of it, as a value."""
+    def read(self, result: bytes | UpstreamError, wall: int | None) -> Answer | Failure:
+        """What came of it, as a value; signatures end by `wall`, seconds since 1970, where it is known."""
         if isinstance(result, UpstreamError):
             return Failure(result.info_code, result.summary)
         try:
-            return Answer.parse(result, self.wire, edns=self.query.has_edns)
+            return Answer.parse(result, self.wire, edns=self.query.has_edns, wall=wall)
         except MalformedAnswer as error:
             return Failure(_NETWORK_ERROR, f"malformed answer from upstream: {error}")

@@ -1,18 +1,22 @@
 """What a person may say about the resolver, and what it says of itself."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 
 class ResolverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much may be under way."""
+    """How much may be under way, and what is asked."""
 
     # Different questions under way at once: the order of unbound's num-queries-per-thread (unbound.conf(5)).
     max_flights: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1024
     # Askers who wait for the same question: far more than one machine's programs ask at once, and little memory.
     max_askers: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+    # The client's network is never sent (RFC 7871 s11.1 names what it gives away). "0.0.0.0/0" says so to the upstream,
+    # "0 bits of the client's address" (RFC 7871 s7.1.2), so that it sends none of ours on either. "none" says nothing:
+    # Cloudflare says that 1.1.1.1 sends no subnet on, and fewer octets tell less.
+    client_subnet: Literal["none", "0.0.0.0/0"] = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
 from stubresolver.resolve.ports import Exchanger, Local
 from stubresolver.wire.answer import Answer
-from stubresolver.wire.edns import Failure, upstream_query_of
+from stubresolver.wire.edns import Failure, UpstreamForm, upstream_query_of
 from stubresolver.wire.names import is_within
 from stubresolver.wire.query import Query
 
@@ -46,10 +46,20 @@ class Resolver:
     """Answers queries from the cache, by what is known here, or by one exchange for all who ask the same at once."""
 
     def __init__(
-        self, exchanger: Exchanger, cache: AnswerCache, options: ResolverOptions, local: Local | None = None
+        self,
+        exchanger: Exchanger,
+        cache: AnswerCache,
+        options: ResolverOptions,
+        local: Local | None = None,
+        wall: Callable[[], int] | None = None,
     ) -> None:
-        """`local`: what is known here, instead of the special-use names alone."""
+        """`local`: what is known here, instead of the special-use names alone.
+
+        `wall` gives seconds since 1970; without it answers are kept beyond the end of their signatures.
+        """
         self._exchanger = exchanger
+        self._wall = wall
+        self._form = UpstreamForm(client_subnet=options.client_subnet != "none")
         self._cache = cache
         self._options = options
         self._known: Local = local or LocalKnowledge()
@@ -195,7 +205,7 @@ class Resolver:
 
     def _take_off(self, query: Query, askers: list[Asker]) -> None:
         now = trio.current_time()
-        flight = self._flights[query.key] = Flight(query, askers, self._land)
+        flight = self._flights[query.key] = Flight(query, self._form.query(query), askers, self._land)
         if self._cache.fallback(query.key, now) is not None:
             self._patience.begin(flight, now)
         self._exchanger.exchange_soon(flight.wire, flight.land)
@@ -210,7 +220,7 @@ class Resolver:
             self._overtaken.remove(flight)
         else:
             return
-        outcome = flight.read(result)
+        outcome = flight.read(result, None if self._wall is None else self._wall())
         replacement = self._known.vet(flight.query, outcome) if is_answer(outcome) else None
         if current:
             self._cache.put(key, replacement or outcome, trio.current_time())

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import dns.edns
 import dns.message
 import dns.rrset
 import msgspec
@@ -582,3 +583,48 @@ async def test_forgetting_a_name(autojump_clock, name, left):
         await trio.sleep(2)
         for dnssec in (False, True):
             assert {one for one in names if cache.look(ask(one, want_dnssec=dnssec).key)} == left
+
+
+def signed(wire, expires):
+    """An address for a day, and a signature over it that ends sooner."""
+    response = dns.message.make_response(dns.message.from_wire(wire))
+    name = response.question[0].name
+    response.answer.append(dns.rrset.from_text(name, 86400, "IN", "A", "192.0.2.1"))
+    rrsig = f"A 13 3 86400 {expires} 20200101000000 1 example.com. AAAA"
+    response.answer.append(dns.rrset.from_text(name, 86400, "IN", "RRSIG", rrsig))
+    return response.to_wire()
+
+
+@pytest.mark.parametrize(("later", "exchanges"), [(8, 1), (10, 2)])
+async def test_an_answer_ends_with_its_signature(autojump_clock, later, exchanges):
+    """RFC 4035 s5.3.3: what is signed is kept no longer than its signature is valid, by the wall clock."""
+    queries = []
+    expires = "20260101000010"  # ten seconds after the time that the clock shows
+
+    def answer(wire):
+        queries.append(wire)
+        return signed(wire, expires)
+
+    wall = 1767225600  # 2026-01-01 00:00:00Z
+    resolver = Resolver(Script(answer), AnswerCache(CacheOptions()), ResolverOptions(), wall=lambda: wall)
+    await resolver.answer(ask(want_dnssec=True))
+    await trio.sleep(later)
+    await resolver.answer(ask(want_dnssec=True))
+    assert len(queries) == exchanges
+
+
+@pytest.mark.parametrize(("option", "prefixes"), [("none", []), ("0.0.0.0/0", [("0.0.0.0", 0, 0)])])  # noqa: S104 - no listener
+async def test_of_the_clients_network_nothing_is_sent_but_that_nothing_is(autojump_clock, option, prefixes):
+    """RFC 7871 s7.1.2: the empty subnet, where it is configured; never the client's own, even if it sent one."""
+    queries = []
+
+    def answer(wire):
+        queries.append(dns.message.from_wire(wire))
+        return respond(wire)
+
+    own = dns.edns.ECSOption("198.51.100.7", 24)
+    await make(Script(answer), client_subnet=option).answer(ask(options=[own]))
+    [asked] = queries
+    found = [each for each in asked.options if isinstance(each, dns.edns.ECSOption)]
+    assert [(each.address, each.srclen, each.scopelen) for each in found] == prefixes
+    assert len(asked.to_wire()) % 128 == 0
