@@ -42,7 +42,7 @@ def follow(wire: bytes, position: int, answers: int, kind: int) -> tuple[bytes, 
                 raise MalformedAnswer(f"two different records of type {here} at one name, expected one")
     if any(kinds[owner] - _BESIDE_CNAME for owner in aliases[CNAME]):
         raise MalformedAnswer("a CNAME record beside another type, expected it alone at its name")
-    chain = _chain(first, aliases[CNAME], aliases[DNAME])
+    chain = _chain(first, aliases[CNAME], aliases[DNAME], may_loop=kind == CNAME)
     for owner in kinds.keys() - chain:
         if owner not in aliases[DNAME] or not any(is_within(name, owner) for name in chain):
             raise MalformedAnswer("a record in the answer section at a name that the question does not lead to")
@@ -62,11 +62,16 @@ def _records(wire: bytes, position: int, answers: int, names: dict[int, bytes]) 
         position = rdata + (wire[rdata - 2] << 8 | wire[rdata - 1])
 
 
-def _chain(name: bytes, targets: dict[bytes, bytes], substitutes: dict[bytes, bytes]) -> list[bytes]:
-    """The names from the first one on, each being what its CNAME, or else the nearest DNAME above it, says."""
+def _chain(name: bytes, targets: dict[bytes, bytes], substitutes: dict[bytes, bytes], *, may_loop: bool) -> list[bytes]:
+    """The names from the first one on, each being what its CNAME, or else the nearest DNAME above it, says.
+
+    Who asks for the CNAME record itself wants nobody to follow it (RFC 1034 s3.6.2): where it leads is no fault then.
+    """
     chain = [name]
     while (following := targets.get(name) or _substituted(name, substitutes)) is not None:
         if following in chain:
+            if may_loop:
+                break
             raise MalformedAnswer("a chain of aliases that comes back to itself")
         chain.append(following)
         if len(chain) > _LONGEST + 1:

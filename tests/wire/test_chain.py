@@ -126,6 +126,13 @@ def test_answers_that_are_not(case):
         parse(ask(), answer)
 
 
+@pytest.mark.parametrize("records", [BAD["alias to itself"][0], BAD["a loop of two"][0]], ids=["itself", "a loop"])
+def test_alias_that_is_asked_for_itself(records):
+    """RFC 1034 s3.6.2: a question of type CNAME is answered with the alias, wherever that leads."""
+    answer = parse(ask(kind="CNAME"), records)
+    assert (answer.negative, answer.ttl) == (False, 60)
+
+
 def test_the_longest_chain():
     """A chain of 16 aliases is followed."""
     assert parse(ask(), links(16)).ttl == 60
