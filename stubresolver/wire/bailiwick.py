@@ -31,14 +31,17 @@ _COUNTS = struct.Struct(">3H")
 _FIELDS = struct.Struct(">HHIH")  # TYPE, CLASS, TTL, RDLENGTH
 
 
+Record = tuple[bytes, bytes]  # owner, and what follows it
+
+
 @dataclass(frozen=True, slots=True)
 class Excerpt:
     """The part of an answer that is believed."""
 
     flags: bytes
-    answers: tuple[bytes, ...]
-    authority: tuple[bytes, ...]
-    additional: tuple[bytes, ...]
+    answers: tuple[Record, ...]
+    authority: tuple[Record, ...]
+    additional: tuple[Record, ...]
     opt: bytes
     onward: bytes | None  # the name that the aliases lead to and that is to be asked elsewhere
     whole: bool  # nothing was left out or changed
@@ -62,8 +65,10 @@ class Excerpt:
         sections = (self.answers, self.authority, self.additional)
         counts = _COUNTS.pack(*map(len, sections[:2]), len(self.additional) + bool(self.opt))
         head = query[:2] + self.flags + query[4:6] + counts
-        parts = (record for section in sections for record in section)
-        message = b"".join((head, query[12 : after_name(query, 12) + 4], *parts, self.opt))
+        end = after_name(query, 12)
+        name = query[12:end].lower()
+        parts = [(_TO_QUESTION if owner == name else owner) + rest for section in sections for owner, rest in section]
+        message = b"".join((head, query[12 : end + 4], *parts, self.opt))
         if len(message) > _LONGEST:
             raise MalformedAnswer(f"{len(message)} octets when put together, expected at most {_LONGEST}")
         return message
@@ -74,7 +79,7 @@ def excerpt(wire: bytes, believed: Callable[[bytes], bool], max_ttl: int | None 
     first, end = read_name(wire, 12), after_name(wire, 12) + 4
     asked = wire[end - 4] << 8 | wire[end - 3]
     chain, onward = _chain(wire, end, first, believed)
-    sections: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
+    sections: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
     opt, whole, position = b"", True, end
     for section, count in enumerate(_COUNTS.unpack_from(wire, 6)):
         for start, kind, rdata, after in records(wire, position, count):
@@ -87,7 +92,7 @@ def excerpt(wire: bytes, believed: Callable[[bytes], bool], max_ttl: int | None 
             else:
                 record, same = _record(wire, kind, rdata, after, max_ttl)
                 whole = whole and same
-                sections[section].append(_TO_QUESTION + record if owner == first else owner + record)
+                sections[section].append((owner, record))
     answers, authority, additional = map(tuple, sections)
     onward = None if asked in _BESIDE_CNAME else onward
     return Excerpt(wire[2:4], answers, authority, additional, opt, onward, whole and onward is None)
