@@ -40,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print a table, return the exit status."""
     options = _parse(arguments)
     chosen = [target for target in TARGETS if not options.only or target.name in options.only]
-    if options.child:
-        _run_atheris(chosen[0], options.runs, options.found)
     total = sum(target.share for target in chosen)
     outcomes = []
     for target in chosen:
@@ -63,7 +61,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=[target.name for target in TARGETS], help="one parser")
     parser.add_argument("--atheris", action="store_true", help="guided by coverage")
     parser.add_argument("--found", type=Path, default=Path("fuzz-found"), help="what atheris keeps")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -104,25 +101,12 @@ def _guide(target: Target, runs: int, found: Path) -> Outcome:
     for number, octets in enumerate(target.corpus()):
         (folder / f"kept-{number:03}").write_bytes(octets)
     start = time.perf_counter()
-    command = [sys.executable, "-m", "tools.fuzz", "--child", "--only", target.name, "--runs", str(runs)]
-    done = subprocess.run(  # noqa: S603 - ourselves
-        [*command, "--found", str(found)], capture_output=True, text=True, errors="replace", check=False
-    )
+    command = [sys.executable, "-m", "tools.fuzz_guided", target.name, str(runs), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - ourselves
     outcome = Outcome(target.name, runs, time.perf_counter() - start)
     if done.returncode:
         outcome.escapes[done.stderr[-2000:]] = b""
     return outcome
-
-
-def _run_atheris(target: Target, runs: int, found: Path) -> None:
-    """Never returns: libFuzzer ends the process."""
-    import atheris  # noqa: PLC0415 - an extra
-
-    atheris.instrument_all()  # what is loaded by now: the parsers and what they use
-    folder = found / target.name
-    arguments = [sys.argv[0], f"-runs={runs}", "-max_len=4096", f"-artifact_prefix={folder}/crash-", str(folder)]
-    atheris.Setup(arguments, target.check)
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":
