@@ -118,8 +118,8 @@ def flush(*, name: str | None, socket_file: Path | None, as_json: bool) -> int:
 
 def _name(text: str) -> dns.name.Name:
     """A domain name as a person writes it, IDNA included; raises `BadInput`."""
-    if not text:  # a shell's empty variable, say; it must not mean the root, and with it everything
-        raise BadInput("'' is not a domain name; the root is '.'")
+    if text in ("", "@"):  # a shell's empty variable, or a zone file's origin: must not mean the root and everything
+        raise BadInput(f"{text!r} is not a domain name; the root is '.'")
     try:
         return dns.name.from_text(text)
     except (dns.exception.DNSException, UnicodeError) as error:

@@ -25,7 +25,6 @@ from stubresolver.errors import BadInput, CannotListen
 
 CLIENTS: Final = 8
 SECONDS: Final = 5.0  # for the request, and again for taking the reply
-_BUSY: Final = errno.EAGAIN  # somebody listens, and has not taken those who connected before
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred
 
 
@@ -53,12 +52,15 @@ class ControlSocket:
         """Take the name, if need be from a service that has ended without giving it back."""
         try:
             self.socket.bind(str(self.path))
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             if not stat.S_ISSOCK(self.path.lstat().st_mode):
                 raise CannotListen(f"{self.path}: no control socket: something else lies there") from None
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-                if probe.connect_ex(str(self.path)) in (0, _BUSY):
-                    raise CannotListen(f"{self.path}: no control socket: another service listens there") from None
+                listens = probe.connect_ex(str(self.path))
+            if listens != errno.ECONNREFUSED:  # unix(7): nobody listens; all else is somebody, of whatever kind
+                raise CannotListen(f"{self.path}: no control socket: another service listens there") from None
             self.path.unlink()
             self.socket.bind(str(self.path))
 

@@ -121,7 +121,7 @@ def test_flush(run: Run, service: Path) -> None:
     assert run("cache", "flush").out == "0 entries forgotten\n"
 
 
-@pytest.mark.parametrize("name", ["a..b", "x" * 64, ""])
+@pytest.mark.parametrize("name", ["a..b", "x" * 64, "", "@"])
 def test_no_name(run: Run, service: Path, name: str) -> None:
     """What is no name is bad input, and nothing is forgotten for it."""
     for command in ("show", "flush"):

@@ -1,6 +1,7 @@
 """The control socket: who may speak there, for how long, and how much."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -161,8 +162,32 @@ def test_a_successor_keeps_its_socket(path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["x" * 200, "a\0b", "missing/\0"])
-def test_impossible_paths(tmp_path, name):
-    """A path that cannot be says so."""
-    with pytest.raises(CannotListen, match="no control socket"):
+def test_a_socket_of_another_kind_is_left_alone(path):
+    """A datagram socket lies there, and somebody reads from it."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(CannotListen, match="another service listens there"):
+            ControlSocket(path)
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 200, "path too long"), ("a\0b", "null"), ("missing/\0", "null"), ("file/a", "File exists")]
+)
+def test_impossible_paths(tmp_path, name, why):
+    """A path that cannot be says so, and why."""
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotListen, match=f"no control socket: .*{why}"):
         ControlSocket(tmp_path / name)
+
+
+def test_why_the_name_cannot_be_taken(path, monkeypatch):
+    """What the system says of bind is told, and not that of the look at what lies there."""
+    monkeypatch.setattr(socket.socket, "bind", _refuse)
+    with pytest.raises(CannotListen, match="Permission denied"):
+        ControlSocket(path)
+
+
+def _refuse(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
