@@ -170,8 +170,11 @@ class Answer:
         return reply
 
     def addresses(self) -> Iterator[tuple[int, bytes]]:
-        """Every address in the answer section, those that SVCB and HTTPS records hint at too: A or AAAA, and octets."""
-        return contents.addresses(self._fresh, 0, self._answers)
+        """Every address in any section, those that SVCB and HTTPS records hint at too: A or AAAA, and octets.
+
+        Not in the answer section alone: RFC 9460 s4.1 has resolvers put the addresses of a service beside its records.
+        """
+        return contents.addresses(self._fresh, 0, sum(_COUNTS.unpack_from(self._head, 4)))
 
     def owners(self, query: Query) -> Iterator[bytes]:
         """Every name in the answer section that has a record or that an alias leads to; whole, in lower case, once.

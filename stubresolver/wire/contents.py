@@ -1,4 +1,4 @@
-"""A look into the answer section of an answer that was parsed: its addresses and its names, for rules about them.
+"""A look into an answer that was parsed: its addresses and the names in its answer section, for rules about them.
 
 The records were proved well formed by `Answer.parse`; the RDATA of SVCB and HTTPS (RFC 9460) was not, and where it does
 not hold together the rest of it is left out. Pure.

@@ -1,6 +1,7 @@
 """Knowledge: what goes before what, and what takes the place of an upstream's answer."""
 
 import dns.message
+import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,17 @@ def test_alias_to_an_allowed_zone_is_not_allowed(vet):
     """The name that was asked decides: anybody can point an alias at a zone that may have private addresses."""
     lines = ("evil.example. 60 IN CNAME a.plex.direct.", "a.plex.direct. 60 IN A 192.168.1.1")
     assert vet(LocalKnowledge(guard=RebindingGuard(zone_set(["plex.direct"]))), "evil.example", *lines) is not None
+
+
+@pytest.mark.parametrize("section", ["authority", "additional"])
+def test_rebinding_beside_the_answer(query, answer, section):
+    """A private address beside the records that were asked for is one that a client may use (RFC 9460 s5)."""
+    asked = query("www.example", "HTTPS")
+    octets, sent = answer(asked, "www.example. 60 IN HTTPS 1 svc.example.")
+    message = dns.message.from_wire(octets)
+    getattr(message, section).append(dns.rrset.from_text("svc.example.", 60, "IN", "A", "192.168.1.1"))
+    assert LocalKnowledge(guard=RebindingGuard()).vet(asked, Answer.parse(octets, sent)) is None
+    assert LocalKnowledge(guard=RebindingGuard()).vet(asked, Answer.parse(message.to_wire(), sent)) is not None
 
 
 def test_rebinding_is_counted_and_told_without_a_name(vet):

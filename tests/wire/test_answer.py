@@ -371,7 +371,7 @@ def test_any_dump(data):
 
 
 def test_addresses():
-    """A, AAAA and the address hints of HTTPS and SVCB in the answer section, and in no other."""
+    """A, AAAA and the address hints of HTTPS and SVCB, in every section."""
     answers = [
         ("www.example.com.", 9, "IN", "A", "192.0.2.1", "192.0.2.2"),
         ("www.example.com.", 9, "IN", "AAAA", "2001:db8::1"),
@@ -381,9 +381,9 @@ def test_addresses():
     ]
     answer = parse(ask(kind="ANY"), answer=answers, additional=[("ns.example.com.", 9, "IN", "A", "192.0.2.9")])
     assert [str(ip_address(octets)) for _, octets in answer.addresses()] == [
-        "192.0.2.1", "192.0.2.2", "2001:db8::1", "10.0.0.1", "10.0.0.2", "fd00::1", "10.0.0.3",
+        "192.0.2.1", "192.0.2.2", "2001:db8::1", "10.0.0.1", "10.0.0.2", "fd00::1", "10.0.0.3", "192.0.2.9",
     ]  # fmt: skip
-    assert [kind for kind, _ in answer.addresses()] == [1, 1, 28, 1, 1, 28, 1]
+    assert [kind for kind, _ in answer.addresses()] == [1, 1, 28, 1, 1, 28, 1, 1]
 
 
 @settings(max_examples=200, deadline=None)
