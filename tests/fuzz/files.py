@@ -8,8 +8,10 @@ from stubresolver.cache.file import unpack
 from stubresolver.control.names import wire_name
 from stubresolver.control.protocol import read_request
 from stubresolver.errors import BadInput
+from stubresolver.forward.resolvconf import parse_resolv_conf
 from stubresolver.local import BlockLists, ListFile, parse_hosts
 from stubresolver.localfiles import parse_records
+from stubresolver.upstream.server import parse_server
 from stubresolver.wire.query import Query
 
 _SECRET = b"0123456789abcdef"
@@ -70,3 +72,15 @@ def check_control(octets: bytes) -> None:
         name = wire_name(octets.decode("utf-8", "replace"))
         assert 1 <= len(name) <= 255
         assert name.endswith(b"\0")
+
+
+def check_resolv_conf(octets: bytes) -> None:
+    """A resolv.conf that another program wrote: private servers alone, at most three."""
+    with suppress(BadInput):
+        found = parse_resolv_conf("file", [octets])
+        assert len(found.servers) <= 3
+        assert not any(server.address.is_global for server in found.servers)
+        assert all(problem.isprintable() for problem in found.problems)
+    with suppress(BadInput):
+        server = parse_server(octets.decode("utf-8", "replace"))
+        assert parse_server(str(server)) == server

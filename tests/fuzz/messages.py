@@ -16,8 +16,10 @@ from stubresolver.local import LocalKnowledge
 from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
 from stubresolver.wire.answer import Answer
+from stubresolver.wire.bailiwick import excerpt
 from stubresolver.wire.cookie import requested_cookie
 from stubresolver.wire.edns import error_reply, short_reply, upstream_query
+from stubresolver.wire.names import is_within
 from stubresolver.wire.own import CLASS_CH
 from stubresolver.wire.query import Query, malformed_reply
 
@@ -30,6 +32,7 @@ _PLAIN = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0"
 _EDNS = b"\x12\x34\x01\0\0\1\0\0\0\0\0\1"
 _DO = b"\0\0\x29\x04\xd0\0\0\x80\0\0\0"
 _OPT = b"\0\0\x29\x10\0\0\0\0\0\0\0"
+_ZONE = b"\3lab\0"
 _FALLBACK = b"\7example\3lab\0\0\1\0\1"
 
 
@@ -66,6 +69,7 @@ def check_answer(octets: bytes) -> None:
     assert again.render(asking, 3) == answer.render(asking, 3)
     assert (again.negative, again.rcode) == (answer.negative, answer.rcode)
     assert again.ttl <= answer.ttl
+    _check_excerpt(wire, asked, answer)
     if digest % 16 == 0:
         _compare(wire, answer.render(asking, 0))
 
@@ -143,6 +147,22 @@ def _check_renderings(answer: Answer, asking: Query, question: bytes, opt: bytes
         stale = answer.render_stale(query)
         assert len(stale) <= query.size
         assert stale[12 : query.end] == query.wire[12 : query.end]
+
+
+def _check_excerpt(wire: bytes, asked: bytes, answer: Answer) -> None:
+    """What a zone's server is believed is an answer again, and says nothing about other names."""
+    asking = Query(asked, tcp=True)
+    part = excerpt(wire, lambda name: is_within(name, _ZONE), 60)
+    if part.whole or not is_within(asking.name, _ZONE):  # a zone's server is asked for the zone's names
+        return
+    try:
+        again = Answer.parse(part.message(asked), asked)
+        Answer.parse(part.followed_by(part).message(asked), asked)
+    except MalformedAnswer as error:
+        raise AssertionError(f"an excerpt that is malformed: {error}") from error
+    before = set(answer.owners(asking))
+    assert set(again.owners(asking)) <= before
+    assert again.ttl <= max(answer.ttl, 60)
 
 
 def _compare(upstream: bytes, ours: bytes) -> None:

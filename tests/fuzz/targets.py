@@ -42,6 +42,7 @@ TARGETS = (
     Target("hosts", files.check_hosts, 20),
     Target("list", files.check_list, 20),
     Target("records", files.check_records, 10),
+    Target("resolv_conf", files.check_resolv_conf, 10),
     Target("cache", files.check_cache, 20),
     Target("control", files.check_control, 20),
 )
