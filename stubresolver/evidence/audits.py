@@ -26,6 +26,8 @@ MAXIMUM_ALARMS = 200  # so that all of them take a fifth of the file at the most
 MAXIMUM_OUTCOMES = 10_000  # rows of some 300 octets; eight upstreams make 150 a year
 _TIMES = 1 << 63  # what SQLite's integers hold; a log that dates a tree head later has raised an alarm by that
 
+_Use = Callable[[], AbstractContextManager[None]]  # of the connection
+
 _ALARM = "number, leaf, log, kind, detail, first_seen, last_seen, count"
 
 
@@ -85,10 +87,11 @@ class Candidate:
 class Audits:
     """The tables of the proofs; made by `EvidenceStore.audits`. Every method raises `EvidenceError`."""
 
-    def __init__(self, database: sqlite3.Connection, reading: Callable[[], AbstractContextManager[None]]) -> None:
-        """`reading` is the store's own: it holds the lock and tells faults as `EvidenceError`."""
+    def __init__(self, database: sqlite3.Connection, reading: _Use, writing: _Use) -> None:
+        """`reading` and `writing` are the store's own: they hold the lock and tell faults as `EvidenceError`."""
         self._database = database
         self._reading = reading
+        self._writing = writing
 
     def heads(self, logs: Iterable[Log]) -> Heads:
         """The last tree head of each of these logs whose proofs held."""
@@ -108,7 +111,7 @@ class Audits:
 
         Where another process has put another one there since, that one stays and is given: it is yet to be compared.
         """
-        with self._reading(), transaction(self._database):
+        with self._writing(), transaction(self._database):
             try:
                 there = _head(self._database, log)
             except (ValueError, TypeError):
@@ -128,7 +131,7 @@ class Audits:
         for alarm in raised:
             if len(alarm.octets) > MAXIMUM_ALARM:
                 raise EvidenceError(f"an alarm of {len(alarm.octets)} octets, expected at most {MAXIMUM_ALARM}")
-        with self._reading(), transaction(self._database):
+        with self._writing(), transaction(self._database):
             values = (audited.leaf, audited.log, audited.outcome, audited.kind, audited.detail, audited.at)
             self._database.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?)", values)
             for alarm in raised:
@@ -173,7 +176,7 @@ class Audits:
 
     def dismiss(self, number: int) -> None:
         """Drop one alarm, because a person has dealt with it; raises `BadInput` where there is none."""
-        with self._reading(), transaction(self._database):
+        with self._writing(), transaction(self._database):
             gone = self._database.execute("DELETE FROM alarm WHERE number = ?", (str(number),)).rowcount
         if not gone:
             raise BadInput(f"no alarm {number} is kept; `stubresolver audit --alarms` lists them")

@@ -250,7 +250,7 @@ class EvidenceStore:
         a clock was ahead. Leaves that passed after it are not known any more. A dry run only says what would go.
         Raises `EvidenceError`.
         """
-        with self._reading():
+        with self._reading() if dry_run else self._writing():
             database = self._copy() if dry_run else self._database
             size = file_octets(database)
             gone: list[bool] = []
@@ -272,7 +272,7 @@ class EvidenceStore:
 
     def audits(self) -> Audits:
         """What came of the proofs, on the same connection and under its lock."""
-        return Audits(self._database, self._reading)
+        return Audits(self._database, self._reading, self._writing)
 
     def _copy(self) -> sqlite3.Connection:
         """The whole file in memory, to try something on; nobody has to wait for that."""
@@ -282,12 +282,21 @@ class EvidenceStore:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """One use of the connection, its faults told as `EvidenceError`."""
+        """One use of the connection that looks, its faults told as `EvidenceError`."""
         with self._lock:
             try:
                 yield
             except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # a damaged file
                 raise EvidenceError(f"{self._path}: cannot be read: {error}") from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One use of the connection that changes something; what it reads may be damaged, too."""
+        with self._reading():
+            try:
+                yield
+            except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
+                raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
 
     def close(self) -> None:
         """Close the file; records already kept stay."""

@@ -141,7 +141,7 @@ async def test_what_cannot_be_kept_is_told_all_the_same(store, kind, table):
         store._database.execute(
             f"CREATE TRIGGER full_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         )
-    with pytest.raises(NotKept, match="disk full") as caught:
+    with pytest.raises(NotKept, match="evidence could not be written: disk full") as caught:
         await audited(store, fake)
     assert [report.outcome for report in caught.value.reports] == [Outcome.ALARM]
 

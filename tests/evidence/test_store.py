@@ -246,6 +246,15 @@ def test_a_known_judgement_needs_no_room(store, world, verifier, presented):
         store.record("tls://127.0.0.2", presented, verdict)
 
 
+def test_what_cannot_be_pruned_is_told_as_written(store, verifier, presented):
+    """A change that fails is not called a file that cannot be read; a dry run only reads."""
+    store.record(UPSTREAM, presented, verifier.judge(presented, NOW))
+    store._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(EvidenceError, match="evidence could not be written: attempt to write a readonly database"):
+        store.prune(after=NOW - timedelta(days=1))
+    assert store.prune(after=NOW - timedelta(days=1), dry_run=True).allowed == 1
+
+
 def test_a_record_that_fails_half_way_leaves_nothing(store, path, rows, verifier, presented):
     """Certificates and record are one transaction: a fault at the record takes the certificates back."""
     with closing(sqlite3.connect(path)) as database:
