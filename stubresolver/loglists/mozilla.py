@@ -36,6 +36,7 @@ _TOKEN = re.compile(
     | (?P<mark>[{}()\[\];,=*])""",
     re.VERBOSE | re.DOTALL,
 )
+_GUARD = re.compile(r"^#[ \t]*ifndef[ \t]+CTKnownLogs_h\b", re.MULTILINE)
 _OCTETS = re.compile(r"(?:\\x[0-9a-f]{2})*")
 _CHARACTERS = re.compile(r'(?:[^\\]|\\["\\])*')
 
@@ -53,6 +54,11 @@ class _Log(NamedTuple):
     operator: int
     debug: bool
     entry: dict[str, Any]
+
+
+def is_header(text: str) -> bool:
+    """True if the text has the include guard of CTKnownLogs.h: many files begin with a comment or a '#'."""
+    return _GUARD.search(text) is not None
 
 
 def read_header(text: str) -> tuple[dict[str, Any], str]:

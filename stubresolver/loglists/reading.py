@@ -63,10 +63,11 @@ def _read(octets: bytes) -> ReadList:
             raise SourceRefused(f"an HTML page, expected a log list: {text.strip()[:60]!r}")
         case "{":
             found = _read_json(octets, text)
-        case "/" | "#":
+        case _ if mozilla.is_header(text):
             found = _read_header(text)
         case _:
-            raise SourceRefused(f"not a log list: it begins with {text.strip()[:40]!r}, expected JSON or CTKnownLogs.h")
+            begins = f"it begins with {text.strip()[:40]!r}"
+            raise SourceRefused(f"not a log list: neither JSON nor Mozilla's CTKnownLogs.h; {begins}")
     if len(found.version) > 64 or not found.version.isprintable():
         raise SourceRefused(f"version {found.version[:64]!r}, expected a short printable text")
     return found
