@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from stubresolver.app import App, build_all_demands
 from stubresolver.cli.common import open_evidence
 from stubresolver.cli.files import read_bounded
-from stubresolver.config import Settings, certifi_file, read_shipped
+from stubresolver.config import Settings, certifi_file, read_shipped, web_anchors
 from stubresolver.errors import BadInput, FetchFailed, Unreached
 from stubresolver.loglists import MAXIMUM_LIST, SigningKey, load_key, origin_of
 from stubresolver.trust import load_trust
@@ -56,12 +56,13 @@ def gather(
 ) -> list[Material]:
     """Every source in order; raises `BadInput` where the names cannot be meant so."""
     _check(names, signature)
+    roots = None if anchors is None else web_anchors(settings, anchors)  # told before anything is fetched
     given = None if signature is None else read_bounded(signature, MAXIMUM_SIGNATURE)
     found = {name: _local(name, keys, given) for name in names if "://" not in name}
     urls = [name for name in names if "://" in name]
     if urls:
         # the system's store may have one authority that speaks for every source: an inspecting proxy's
-        roots = anchors or certifi_file("the sources' servers", "--web-anchors")
+        roots = roots or certifi_file("the sources' servers", "--web-anchors")
         with contextlib.ExitStack() as held:
             app = None
             if any(_has_name(url) for url in urls):

@@ -162,6 +162,9 @@ def test_a_name_that_no_upstream_resolves_is_not_reached(lists, update) -> None:
         (("--from", "a.json", "b.json", "--signature", "s"), "--signature is of one list"),
         (("--from", "shipped", "--signature", "s"), "--signature is of one list"),
         (("--from", "a.json", "--key", "absent.pub"), "absent.pub: cannot be read"),
+        (("--from", "a.json", "--web-anchors", "/nowhere/x.pem"), "/nowhere/x.pem: cannot be read"),
+        (("--from", "https://127.0.0.1:1/a", "--web-anchors", "/dev/null"), "/dev/null: cannot be read: not a regular"),
+        (("--from", "https://127.0.0.1:1/a", "--web-anchors", __file__), f"{__file__}: "),
         (("--from", "a.json", "--quorum", "0"), "Invalid value for '--quorum'"),
     ],
 )
