@@ -34,7 +34,7 @@ def _prove_expansion(wire: bytes, position: int, start: int, base: int, ttls: Se
     """Prove the rest of a name that starts at `start` and has its first pointer at `position`.
 
     RFC 1035 s4.1.4: a pointer leads to "a prior occurrence of the same name". What it leads to begins and ends before
-    the part that has the pointer: loops cannot be. No length and no pointer in there may be an octet of a TTL.
+    the part that has the pointer: loops cannot be. No octet in there may be one of a TTL.
     """
     octets = position - start + 1
     for _ in range(127):  # a name has at most 127 labels, and each pointer is worth one
@@ -46,9 +46,10 @@ def _prove_expansion(wire: bytes, position: int, start: int, base: int, ttls: Se
             raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {start - 1}")
         position, start, end = target, target, start
         while position < end:
-            if position >= base and _moves(position - base, ttls):
-                raise MalformedAnswer(f"a name that runs through the TTL at {position}")
             length = wire[position]
+            last = position + length if length < 64 else position
+            if last >= base and _moves(position - base, last - base, ttls):
+                raise MalformedAnswer(f"a name that runs through a TTL between {position} and {last}")
             if not length and octets <= 255:
                 return
             if not 0 < length < 64:
@@ -62,10 +63,10 @@ def _prove_expansion(wire: bytes, position: int, start: int, base: int, ttls: Se
     raise MalformedAnswer("a name of more than 127 compression pointers")
 
 
-def _moves(offset: int, ttls: Sequence[int]) -> bool:
-    """Whether the octet is one of a TTL."""
-    index = bisect_right(ttls, offset) - 1
-    return index >= 0 and offset - ttls[index] < 4
+def _moves(first: int, last: int, ttls: Sequence[int]) -> bool:
+    """Whether one of the octets from `first` to `last` is one of a TTL."""
+    index = bisect_right(ttls, last) - 1
+    return index >= 0 and first < ttls[index] + 4
 
 
 def read_name(wire: bytes, position: int) -> bytes:
