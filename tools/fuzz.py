@@ -95,7 +95,7 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _guide(target: Target, runs: int, found: Path) -> Outcome:
-    """A child process under libFuzzer; its escape is in the log and ends it."""
+    """A child process under libFuzzer, which ends with the first escape."""
     folder = found / target.name
     folder.mkdir(parents=True, exist_ok=True)
     for number, octets in enumerate(target.corpus()):
@@ -105,7 +105,9 @@ def _guide(target: Target, runs: int, found: Path) -> Outcome:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - ourselves
     outcome = Outcome(target.name, runs, time.perf_counter() - start)
     if done.returncode:
-        outcome.escapes[done.stderr[-2000:]] = b""
+        said = done.stdout[-3000:]  # the traceback; what libFuzzer itself says goes to stderr
+        crashes = sorted(folder.glob("crash-*"), key=lambda file: file.stat().st_mtime)
+        outcome.escapes[said.strip() or done.stderr[-500:]] = crashes[-1].read_bytes() if crashes else b""
     return outcome
 
 

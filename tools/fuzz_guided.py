@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["stubresolver"]):
 def main(name: str, runs: int, folder: Path) -> None:
     """Never returns: libFuzzer ends the process."""
     (target,) = (target for target in TARGETS if target.name == name)
-    arguments = [sys.argv[0], f"-runs={runs}", "-max_len=4096", f"-artifact_prefix={folder}/crash-", str(folder)]
+    arguments = [sys.argv[0], f"-runs={runs}", "-max_len=4096", f"-artifact_prefix={folder}/", str(folder)]
     atheris.Setup(arguments, target.check)
     atheris.Fuzz()
 
