@@ -19,6 +19,7 @@ from stubresolver.config import (
     read_shipped,
 )
 from stubresolver.errors import ConfigError
+from stubresolver.forward import ForwardOptions
 from stubresolver.lab.world import World
 from stubresolver.verify import Policy
 
@@ -39,9 +40,29 @@ def test_documented_file_names_every_key() -> None:
     """No key can be set that conf/stubresolver.toml does not document."""
     text = CONF.read_text("utf-8")
     settings = Settings()
-    for options in (settings.listen, settings.upstream, settings.resolver, settings.cache, settings.local, LogsOptions()):
+    for options in (
+        settings.listen,
+        settings.upstream,
+        settings.resolver,
+        settings.cache,
+        settings.local,
+        LogsOptions(),
+    ):
         for key in options.__struct_fields__:
             assert f"\n{key} = " in text, key
+
+
+def test_documented_file_shows_every_key_of_a_forward_zone() -> None:
+    """There is no default zone, so the keys stand in comments; what is shown can be used."""
+    lines = [line.removeprefix("#     ") for line in CONF.read_text("utf-8").split("\n") if line.startswith("#     ")]
+    shown = lines[lines.index("[[forward]]") + 1 :]
+    keys = [line.partition(" = ")[0] for line in shown]
+    assert list(dict.fromkeys(keys))[: len(ForwardOptions.__struct_fields__)] == list(ForwardOptions.__struct_fields__)
+    for upstreams in [line for line in shown if line.startswith("upstreams = ")]:
+        [zone] = parse(f'[[forward]]\nzone = "a"\n{upstreams}\n').forward
+        assert zone.upstreams or zone.servers or zone.file
+    default = parse('[[forward]]\nzone = "a"\nupstreams = "udp://10.0.0.1"\n').forward[0]
+    assert f"private = {str(default.private).lower()}" in shown
 
 
 def test_shipped_policy_is_the_documented_one() -> None:
