@@ -46,14 +46,18 @@ def positive(query: Query, records: bytes, count: int, options: bytes = b"") -> 
 
 
 def negative(query: Query, rcode: int, top: int, ttl: int, options: bytes = b"") -> bytes:
-    """No record of that type, or no such name, by a zone whose name starts at the octet `top` of the query's.
+    """No record of that type, or no such name, by a zone whose name starts at the octet `top` of the query's."""
+    rdata = soa(top, ttl)
+    soa_record = _RECORD.pack(_TO_NAME | _HEADER + top, SOA, IN, ttl, len(rdata)) + rdata
+    return short_reply(query, rcode, authority=1, records=soa_record, options=options)
+
+
+def soa(top: int, ttl: int) -> bytes:
+    """The RDATA of the SOA record of a zone whose name starts at the octet `top` of the query's.
 
     RFC 6303 s3: "@ 10800 IN SOA @ nobody.invalid. 1 3600 1200 604800 10800", with `ttl` for both 10800.
     """
-    owner = _TO_NAME | _HEADER + top
-    rdata = owner.to_bytes(2) + _NOBODY + struct.pack(">5I", 1, 3600, 1200, 604_800, ttl)
-    soa = _RECORD.pack(owner, SOA, IN, ttl, len(rdata)) + rdata
-    return short_reply(query, rcode, authority=1, records=soa, options=options)
+    return (_TO_NAME | _HEADER + top).to_bytes(2) + _NOBODY + struct.pack(">5I", 1, 3600, 1200, 604_800, ttl)
 
 
 def told(info_code: int, text: str) -> bytes:

@@ -14,8 +14,8 @@ from typing import Final
 
 from stubresolver.errors import BadInput
 from stubresolver.local.names import to_wire, zone_in
-from stubresolver.local.replies import FILTERED, SYNTHESIZED, negative, positive, record, told
-from stubresolver.wire.codes import AAAA, DS, NOERROR, NXDOMAIN, PTR, A
+from stubresolver.local.replies import FILTERED, SYNTHESIZED, negative, positive, record, soa, told
+from stubresolver.wire.codes import AAAA, DS, NOERROR, NS, NXDOMAIN, PTR, SOA, A
 from stubresolver.wire.query import Query
 
 _TTL: Final = 10_800  # RFC 6303 s3, for the SOA record and so for negative answers; what is positive stays as long
@@ -25,7 +25,7 @@ class Kind(enum.Enum):
     """How a name in a zone is answered."""
 
     LOOPBACK = enum.auto()  # A and AAAA are the loopback addresses, all else is empty
-    REVERSE = enum.auto()  # PTR of the loopback addresses is localhost, all else is empty
+    REVERSE = enum.auto()  # PTR of the loopback addresses is localhost, all else exists and is empty
     ABSENT = enum.auto()  # does not exist
     ZONE = enum.auto()  # an empty zone: its top exists, nothing below does
     EMPTY = enum.auto()  # exists, without any record
@@ -99,7 +99,7 @@ SWITCHES: Final = (
         ),
         "RFC 6303 s4",
     ),
-    Switch("reserved-reverse", Kind.EMPTY, (_UNSPECIFIED_V6,), "RFC 6303 s4.3"),
+    Switch("reserved-reverse", Kind.REVERSE, (_UNSPECIFIED_V6,), "RFC 6303 s4.3"),
     # Not special by any RFC: names by which a network tells programs to leave its resolver in place. The person in
     # charge decides, so they are off; Mozilla "Canary domain - use-application-dns.net", Apple "Prepare your network
     # or web server for iCloud Private Relay".
@@ -118,6 +118,7 @@ def _wire(name: str) -> bytes:
 LOCALHOST: Final = _wire("localhost")
 _LOOPBACK_PTR: Final = frozenset({_wire("1.0.0.127.in-addr.arpa"), _wire(_LOOPBACK_V6)})
 _LOOPBACK_ADDRESS: Final = {A: bytes((127, 0, 0, 1)), AAAA: bytes(15) + b"\1"}
+_SERVED: Final = (Kind.ZONE, Kind.REVERSE, Kind.PREFIX)  # whose top has the records of a zone's top
 _DISCOVERY: Final = (bytes((192, 0, 0, 170)), bytes((192, 0, 0, 171)))  # RFC 8880 s7.1
 
 
@@ -144,10 +145,10 @@ class SpecialNames:
             raise BadInput(f"{unknown[0]!r} is no special name, expected one of {', '.join(DEFAULTS)}")
         self._forwarded = forwarded
         self._zones = {
-            zone: _Zone(switch.kind, told(switch.info_code, f"{switch.zones[0]}: {switch.source}"))
+            zone: _Zone(switch.kind, told(switch.info_code, f"{name}: {switch.source}"))
             for switch in SWITCHES
             if wanted[switch.name]
-            for zone in map(_wire, switch.zones)
+            for name, zone in zip(switch.zones, map(_wire, switch.zones), strict=True)
             # RFC 6761 s6.3: localhost is this machine, whoever has the zone above its reverse names.
             if zone_in(zone, forwarded) is None or switch.kind in (Kind.LOOPBACK, Kind.REVERSE)
         }
@@ -209,3 +210,5 @@ def _records(kind: Kind, name: bytes, top: int, qtype: int) -> Iterator[bytes]:
         yield LOCALHOST
     elif kind is Kind.PREFIX and qtype == A and top == 0:
         yield from _DISCOVERY
+    elif kind in _SERVED and top == 0:  # RFC 6303 s3: "@ 10800 IN SOA @ nobody.invalid. ..." and "@ 10800 IN NS @"
+        yield from {SOA: (soa(top, _TTL),), NS: (name,)}.get(qtype, ())

@@ -108,6 +108,22 @@ def test_empty(ask, name):
     assert len(reply.authority) == 1
 
 
+@pytest.mark.parametrize("name", ["10.in-addr.arpa", "127.in-addr.arpa", "D.F.ip6.arpa", "home.arpa", "ipv4only.arpa"])
+def test_top(ask, name):
+    """The top of a locally served zone has its SOA record and an NS record (RFC 6303 s3), and is named in the reason."""
+    for kind, told in (("SOA", f"{name}. nobody.invalid. 1 3600 1200 604800 10800"), ("NS", f"{name}.")):
+        reply = ask(name, kind)
+        assert [str(rdata).lower() for rdata in reply.answer[0]] == [told.lower()]
+        assert reply.ede[0][1].startswith(f"{name.lower()}: RFC ")
+    assert [str(rrset[0].mname) for rrset in ask(f"x.{name}", "SOA").authority] == [f"{name}."]
+
+
+@pytest.mark.parametrize("name", ["localhost", "test", "resolver.arpa"])
+def test_no_top(ask, name):
+    """What has nothing but what its document names, or does not exist, is no zone either."""
+    assert ask(name, "SOA").answer == ask(name, "NS").answer == []
+
+
 def test_nat64_discovery(ask):
     """ipv4only.arpa has its two addresses and, without NAT64, no AAAA (RFC 8880 s7.1)."""
     assert sorted(map(str, ask("ipv4only.arpa").answer[0])) == ["192.0.0.170", "192.0.0.171"]
