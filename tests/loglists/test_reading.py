@@ -123,7 +123,7 @@ def test_too_large_is_refused_before_anything_is_read():
     [
         (b"\xff\xfe{}", "octet 0 is not UTF-8"),
         (b"log list", "it begins with 'log list'"),
-        (b"# stubresolver\n\nCTKnownLogs.h is read.\n", "neither JSON nor Mozilla's CTKnownLogs.h; it begins with '# stub"),
+        (b"# stubresolver\n\nCTKnownLogs.h is read.\n", "Mozilla's CTKnownLogs.h; it begins with '# stubresolver"),
         (b"/* CTKnownLogs_h */\n#include <list>\n", "neither JSON nor Mozilla's CTKnownLogs.h"),
         (b"[]", "it begins with '[]'"),
         (b'{"a": 1,}', "not JSON: "),
