@@ -2,6 +2,9 @@
 
 The kept form of an alarm is one JSON object that convicts by itself: which promise it is about, and what the log (or
 whoever answered for it) sent, octet for octet in base64, what convicts best first.
+
+A tile that is not there is a note at first, and an alarm where every audit for a day has found none: a cache between us
+and the log may say "404" for a while to what somebody has asked for before it existed.
 """
 
 import base64
@@ -9,7 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from stubresolver.audit.entry import Entry
@@ -24,7 +27,13 @@ _T = TypeVar("_T")
 
 FORMAT = "stubresolver-alarm-1"  # of the JSON; another shape gets another name
 _LONGEST = 4000  # characters of what is said of it
+# Caches keep a 404 for minutes by default, some of them for hours (RFC 9111 s4.2.2 lets them choose).
+_LASTS = timedelta(days=1)
+_TILES = frozenset({Kind.MISSING_TILE.value, Kind.TILE_NOT_THERE.value})
 _GRAVITY = (Outcome.PROVED, Outcome.NOTE, Outcome.ALARM)
+
+
+_Earlier = Mapping[tuple[str, str], Audited]  # by leaf and log, as `Audited` has them
 
 
 class NotKept(EvidenceError):
@@ -52,7 +61,9 @@ async def audit_and_keep(
     """
     logs = {entry.log.log_id: entry.log for entry in entries}
     heads = await in_thread(lambda: audits.heads(logs.values()))
+    earlier = await in_thread(lambda: _outcomes(audits, entries))
     reports = [_with_damage(report, heads) for report in await audit(entries, get, heads.seen, now)]
+    reports = [_held_against(report, earlier) for report in reports]
     try:
         for log_id in logs:
             newest = next((report for report in reversed(reports) if report.log.log_id == log_id and report.head), None)
@@ -61,7 +72,7 @@ async def audit_and_keep(
                 reports = [settled if report is newest else report for report in reports]
         # Two SCTs of one log share a row: the gravest is written last.
         for report in sorted(reports, key=lambda report: _GRAVITY.index(report.outcome)):
-            await in_thread(functools.partial(keep, audits, report))
+            await in_thread(functools.partial(keep, audits, report, _since(report, earlier)))
     except EvidenceError as error:
         raise NotKept(str(error), reports) from None
     return reports
@@ -85,8 +96,37 @@ def _with_damage(report: Report, heads: Heads) -> Report:
     return replace(report, findings=ranked([*report.findings, Finding(Kind.FORGOTTEN, detail)]))
 
 
-def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
-    """Write one report down; raises `EvidenceError`."""
+def _outcomes(audits: Audits, entries: Sequence[Entry]) -> _Earlier:
+    """What came of these certificates before."""
+    leaves = {entry.certificate for entry in entries}
+    return {(each.leaf, each.log): each for leaf in leaves for each in audits.outcomes(leaf)}
+
+
+def _held_against(report: Report, earlier: _Earlier) -> Report:
+    """The report, with an alarm for a tile that has not been there for a day."""
+    since = _since(report, earlier)
+    if since > _iso(report.at - _LASTS):
+        return report
+    findings = [
+        replace(each, kind=Kind.MISSING_TILE, detail=f"{each.detail}; so it was at every audit since {since}")
+        if each.kind is Kind.TILE_NOT_THERE
+        else each
+        for each in report.findings
+    ]
+    return replace(report, findings=ranked(findings))
+
+
+def _since(report: Report, earlier: _Earlier) -> str:
+    """From when on every audit of this certificate and log found what this one does."""
+    now, before = _iso(report.at), earlier.get((report.entry.certificate, report.log.log_id.hex()))
+    if before is None or before.since > now:  # the clock was ahead then
+        return now
+    alike = before.kind == report.kind.value or {before.kind, report.kind.value} <= _TILES
+    return before.since if alike else now
+
+
+def keep(audits: Audits, report: Report, since: str) -> tuple[Alarm, ...]:
+    """Write one report down, and since when it has been so; raises `EvidenceError`."""
     audited = Audited(
         leaf=report.entry.certificate,
         log=report.log.log_id.hex(),
@@ -94,6 +134,7 @@ def keep(audits: Audits, report: Report) -> tuple[Alarm, ...]:
         kind=report.kind.value,
         detail=printable(report.detail, _LONGEST),
         at=_iso(report.at),
+        since=since,
     )
     alarms = [finding for finding in report.findings if finding.outcome is Outcome.ALARM]
     raised = [

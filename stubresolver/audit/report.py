@@ -38,7 +38,7 @@ class Kind(enum.StrEnum):
     MISSING_LEAF = "missing-leaf"  # promised and due, and not in the tree
     WRONG_ROOT = "wrong-root"  # the inclusion proof does not lead to the signed root
     MALFORMED_ANSWER = "malformed-answer"  # a tree head that the log signed, and then no proof in form
-    MISSING_TILE = "missing-tile"  # a part of the tree that the signed tree head covers
+    MISSING_TILE = "missing-tile"  # a part of the tree that the signed tree head covers, and for a day it was not there
     STALE_TREE_HEAD = "stale-tree-head"  # older than the log may let it become
     FUTURE_TREE_HEAD = "future-tree-head"  # signed for a time that has not come
     # notes
@@ -46,6 +46,7 @@ class Kind(enum.StrEnum):
     NOT_A_LOG = "not-a-log"  # an answer that is no tree head at all
     NO_URL = "no-url"  # the list does not say where the log is read
     TOO_EARLY = "too-early"  # not in the tree, and not due in it either
+    TILE_NOT_THERE = "tile-not-there"  # the same, found now: an alarm when it lasts (audit/keeping.py)
     NO_LEAF_INDEX = "no-leaf-index"  # a static-ct log's SCT that does not say where to look
     CLOCK = "clock"  # logs of several operators date their tree heads alike, and the clock here otherwise
     # remarks

@@ -102,8 +102,9 @@ class StaticCt:
         try:
             answer = await ask(self._get, url, "tile")
         except NotThere as trouble:
+            # Who asks for a tile before it exists makes a cache say "404" for a while after it does: not yet an alarm.
             detail = f"a part of the signed tree is not there: {trouble.detail}"
-            raise NotThere(Kind.MISSING_TILE, detail, *trouble.evidence) from None
+            raise NotThere(Kind.TILE_NOT_THERE, detail, *trouble.evidence) from None
         try:
             tile.check(answer.octets)
         except ProofError as error:

@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from stubresolver.ct import Log
@@ -41,6 +41,7 @@ class Audited:
     kind: str  # what decided, one word
     detail: str  # for people
     at: str  # ISO 8601 UTC with milliseconds
+    since: str  # the same: from when on every audit found this
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,11 @@ class Audits:
             if len(alarm.octets) > MAXIMUM_ALARM:
                 raise EvidenceError(f"an alarm of {len(alarm.octets)} octets, expected at most {MAXIMUM_ALARM}")
         with self._writing(), transaction(self._database):
-            values = (audited.leaf, audited.log, audited.outcome, audited.kind, audited.detail, audited.at)
-            self._database.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._database.execute(
+                "INSERT OR REPLACE INTO audit (leaf, log, outcome, kind, detail, at, since)"
+                " VALUES (:leaf, :log, :outcome, :kind, :detail, :at, :since)",
+                asdict(audited),
+            )
             for alarm in raised:
                 _keep_alarm(self._database, audited, alarm)
             _bound(self._database)
@@ -150,7 +154,7 @@ class Audits:
         """The last outcome for each log of one certificate, or of all; the newest first."""
         with self._reading():
             rows = self._database.execute(
-                "SELECT leaf, log, outcome, kind, detail, at FROM audit WHERE ?1 IS NULL OR leaf = ?1"
+                "SELECT leaf, log, outcome, kind, detail, at, since FROM audit WHERE ?1 IS NULL OR leaf = ?1"
                 " ORDER BY at DESC, leaf, log",
                 (leaf,),
             ).fetchall()

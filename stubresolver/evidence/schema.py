@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from stubresolver.errors import EvidenceError
 
-VERSION = 3  # PRAGMA user_version; 2 is brought up to it, 1 was never released
+VERSION = 4  # PRAGMA user_version; 2 and 3 are brought up to it, 1 was never released
 _SCHEMA = """
 CREATE TABLE certificate (
     sha256 TEXT PRIMARY KEY,          -- hex
@@ -107,6 +107,11 @@ CREATE TABLE alarm (                  -- proofs that failed, with what was recei
     UNIQUE (leaf, log, kind)
 );
 """
+_SINCE_4 = """
+ALTER TABLE audit ADD COLUMN since TEXT NOT NULL DEFAULT '';  -- from when on every audit found the same
+UPDATE audit SET since = at;
+"""
+_STEPS = {2: _SCHEMA, 3: _SINCE_3, VERSION: _SINCE_4}  # what brings a file of the version before up to each
 
 
 def prepare(database: sqlite3.Connection) -> None:
@@ -121,17 +126,14 @@ def prepare(database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise EvidenceError(f"written by a later version ({version}, this one knows {VERSION})")
-        if version not in {0, 2, VERSION}:
+        if version and version not in _STEPS:
             raise EvidenceError(f"written by an unreleased version ({version}); move the file away")
-        if version == 0:
-            if database.execute("SELECT name FROM sqlite_master").fetchone():
-                raise EvidenceError("a database of another program")
-            for statement in _SCHEMA.split(";"):
+        if version == 0 and database.execute("SELECT name FROM sqlite_master").fetchone():
+            raise EvidenceError("a database of another program")
+        for step in (step for step in _STEPS if step > version):
+            for statement in _STEPS[step].split(";"):
                 database.execute(statement)
-        if version < VERSION:
-            for statement in _SINCE_3.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {VERSION}")
+            database.execute(f"PRAGMA user_version = {step}")
 
 
 @contextmanager

@@ -206,7 +206,7 @@ async def test_gravest_outcome_of_one_log_stands(store, world):
 def test_many_alarms_are_told_in_few_lines(store, caplog):
     """At a start ten alarms are named, and how many more there are."""
     for number in range(12):
-        audited = Audited("aa" * 32, f"{number:064x}", "alarm", "rollback", "", "2026-11-02T12:00:00.000Z")
+        audited = Audited("aa" * 32, f"{number:064x}", "alarm", "rollback", "", *["2026-11-02T12:00:00.000Z"] * 2)
         store.audits().keep(audited, [Raised("rollback", f"number {number}", b"{}")])
     assert tell_kept(store.audits()) == 12
     assert len(caplog.records) == 11
@@ -304,7 +304,7 @@ async def test_defect_of_ours_does_not_end_the_service(autojump_clock, store, wo
 def test_what_a_log_said_is_kept_printable(store, world):
     """No character that steers a terminal, and none that a database cannot hold, gets into the file as text."""
     finding = Finding(Kind.ROLLBACK, "\x1b[2J\udc80 \x9b", (Received("tree head", "https://logs.lab/", b"x", 1),))
-    (alarm,) = keep_report(store.audits(), report_of(entries_of(world)[0], finding))
+    (alarm,) = keep_report(store.audits(), report_of(entries_of(world)[0], finding), "")
     assert alarm.detail == "Alder 1: \\x1b[2J\\xdc80 \\x9b"  # who it is about, for whoever reads it alone
     assert f"Alder 1: {store.audits().outcomes()[0].detail}" == alarm.detail
 

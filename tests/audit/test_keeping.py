@@ -13,7 +13,7 @@ from stubresolver.audit.keeping import NotKept, audit_and_keep
 from stubresolver.ct import LogKind, read_again
 from stubresolver.evidence import EvidenceStore
 from stubresolver.evidence.audits import Heads
-from tests.audit.fakes import HOUR, NOW, FakeLog, forked, milliseconds
+from tests.audit.fakes import HOUR, NOW, FakeLog, forked, milliseconds, status
 
 BOTH = pytest.mark.parametrize("kind", LogKind)
 
@@ -28,8 +28,8 @@ async def inline(function):
     return function()
 
 
-async def audited(store, fake, get=None):
-    (report,) = await audit_and_keep(store.audits(), [fake.entry], get or fake.get, NOW, inline)
+async def audited(store, fake, get=None, now=NOW):
+    (report,) = await audit_and_keep(store.audits(), [fake.entry], get or fake.get, now, inline)
     return report
 
 
@@ -144,6 +144,62 @@ async def test_what_cannot_be_kept_is_told_all_the_same(store, kind, table):
     with pytest.raises(NotKept, match="evidence could not be written: disk full") as caught:
         await audited(store, fake)
     assert [report.outcome for report in caught.value.reports] == [Outcome.ALARM]
+
+
+def without_tile():
+    """A log that says "404" to a partial tile of its signed tree, and to the full one that is yet to come."""
+    fake = FakeLog(LogKind.STATIC_CT)
+    fake.answers["tile/0/001"] = status(404)
+    return fake
+
+
+async def kinds(store, fake, *hours):
+    """What audits find, so many hours after the first one; the log signs a tree head for each."""
+    found = []
+    for hour in hours:
+        now = NOW + hour * HOUR
+        fake.show(300, now)
+        found.append((await audited(store, fake, now=now)).kind)
+    return found
+
+
+async def test_a_tile_that_is_not_there_for_a_day_is_an_alarm(store):
+    """Hourly or daily, it is an alarm from the first day on and stays one; kept with the head that covers the tile."""
+    fake = without_tile()
+    assert await kinds(store, fake, 0, 1, 23) == [Kind.TILE_NOT_THERE] * 3
+    assert not store.audits().alarms()
+    assert await kinds(store, fake, 24, 25, 49) == [Kind.MISSING_TILE] * 3
+    (alarm,) = store.audits().alarms()
+    assert (alarm.kind, alarm.count) == ("missing-tile", 3)
+    assert "so it was at every audit since 2026-11-02T12:00:00.000Z" in alarm.detail
+    received = json.loads(store.audits().received(alarm.number))["received"]
+    assert {item["what"] for item in received} >= {"tree head", "SCT", "MerkleTreeLeaf", "tile"}
+
+
+async def test_a_tile_that_was_there_in_between_is_no_alarm(store):
+    """What a cache was made to say for an hour, on two days, is not said for a day."""
+    fake = without_tile()
+    assert await kinds(store, fake, 0) == [Kind.TILE_NOT_THERE]
+    answer = fake.answers.pop("tile/0/001")
+    assert await kinds(store, fake, 12) == [Kind.INCLUDED]
+    fake.answers["tile/0/001"] = answer
+    assert await kinds(store, fake, 30) == [Kind.TILE_NOT_THERE]
+
+
+async def test_a_clock_that_was_ahead_makes_no_alarm_of_a_tile(store):
+    """A note from the future says nothing of how long it lasts; counting begins anew."""
+    fake = without_tile()
+    assert await kinds(store, fake, 48, 0, 23, 24) == [*[Kind.TILE_NOT_THERE] * 3, Kind.MISSING_TILE]
+
+
+async def test_a_tile_of_a_consistency_proof_is_no_alarm_yet(store):
+    """The same for the tiles that join the tree to the one seen before; until then the old head is remembered."""
+    fake = FakeLog(LogKind.STATIC_CT)
+    fake.show(200, NOW - HOUR)
+    await audited(store, fake)
+    fake.answers["tile/0/001"] = status(404)
+    assert await kinds(store, fake, 0, 24) == [Kind.TILE_NOT_THERE, Kind.MISSING_TILE]
+    assert seen(store, fake).size == 200
 
 
 @BOTH

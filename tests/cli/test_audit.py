@@ -247,7 +247,7 @@ def test_alarms_are_read_at_80_columns(run, files, tmp_path, monkeypatch):
     """The table fits, no word of it is broken, and each alarm's text is one line."""
     monkeypatch.setenv("COLUMNS", "80")
     store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
-    audited = Audited("aa" * 32, "bb" * 32, "alarm", "tree-head-signature", "x", "2026-11-02T12:00:00.000Z")
+    audited = Audited("aa" * 32, "bb" * 32, "alarm", "tree-head-signature", "x", *["2026-11-02T12:00:00.000Z"] * 2)
     store.audits().keep(audited, [Raised("tree-head-signature", f"Alder 1: {'long ' * 40}", b"{}")])
     store.close()
     lines = run("audit", "--alarms", "--config", files.config).out.splitlines()
@@ -261,7 +261,7 @@ def test_alarms_are_read_at_80_columns(run, files, tmp_path, monkeypatch):
 def test_alarm_of_a_hostile_log_cannot_steer_the_terminal(run, files, tmp_path):
     """What a log sent is shown without control characters."""
     store = EvidenceStore(tmp_path / "state" / "evidence.sqlite3")
-    audited = Audited("aa" * 32, "bb" * 32, "alarm", "split-view", "\x1b[2J", "2026-11-02T12:00:00.000Z")
+    audited = Audited("aa" * 32, "bb" * 32, "alarm", "split-view", "\x1b[2J", *["2026-11-02T12:00:00.000Z"] * 2)
     store.audits().keep(audited, [Raised("split-view", "\x1b[2J[bold]", b"{}")])
     store.close()
     outcome = run("audit", "--alarms", "--config", files.config)

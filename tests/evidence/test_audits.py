@@ -44,7 +44,7 @@ def head(lab, size=None, at=AT):
 
 
 def outcome(kind="included", leaf=LEAF, log=LAB[0], word="proved", at=AT):
-    return Audited(leaf, log.log_id.hex(), word, kind, f"{kind} found", at.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+    return Audited(leaf, log.log_id.hex(), word, kind, f"{kind} found", *[at.strftime("%Y-%m-%dT%H:%M:%S.000Z")] * 2)
 
 
 def raised(kind="split-view", octets=b'{"received": []}'):

@@ -208,7 +208,7 @@ def test_another_programs_database_is_not_touched(path, rows):
 
 @pytest.mark.parametrize(
     ("version", "problem"),
-    [(4, r"written by a later version \(4, this one knows 3\)"), (1, r"written by an unreleased version \(1\)")],
+    [(5, r"written by a later version \(5, this one knows 4\)"), (1, r"written by an unreleased version \(1\)")],
 )
 def test_a_file_of_another_version_is_not_touched(store, path, version, problem):
     """What another program wrote, this one cannot know; it says which versions meet."""
@@ -438,7 +438,7 @@ def test_a_record_is_found_by_the_beginning_of_its_id(store, rows, verifier, pre
     assert str(caught.value).endswith(", …")
 
 
-def test_a_file_of_version_2_gets_the_tables_of_version_3_and_keeps_its_rows(path, rows):
+def test_a_file_of_version_2_gets_the_tables_of_this_one_and_keeps_its_rows(path, rows):
     """What an earlier version kept stays, and what this one needs is added, in one transaction."""
     with closing(EvidenceStore(path)):
         pass
@@ -450,5 +450,19 @@ def test_a_file_of_version_2_gets_the_tables_of_version_3_and_keeps_its_rows(pat
         database.commit()
     with closing(EvidenceStore(path)) as store:
         assert [each.count for each in store.dropped()] == [3]
-    assert rows("PRAGMA user_version") == [(3,)]
+    assert rows("PRAGMA user_version") == [(4,)]
     assert {"passed", "tree_head", "audit", "alarm"} <= {name for (name,) in rows("SELECT name FROM sqlite_master")}
+
+
+def test_a_file_of_version_3_gets_since_when_each_outcome_has_been_so(path, rows):
+    """Nobody knows it of what was kept before: it counts from the last audit."""
+    with closing(EvidenceStore(path)):
+        pass
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("ALTER TABLE audit DROP COLUMN since")
+        database.execute("INSERT INTO audit VALUES ('aa', 'bb', 'note', 'no-url', '', '2026-11-02T12:00:00.000Z')")
+        database.execute("PRAGMA user_version = 3")
+        database.commit()
+    with closing(EvidenceStore(path)) as store:
+        assert [each.since for each in store.audits().outcomes()] == ["2026-11-02T12:00:00.000Z"]
+    assert rows("PRAGMA user_version") == [(4,)]
