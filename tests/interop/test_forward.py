@@ -1,0 +1,228 @@
+"""Forward zones in the running service, with unbound as the company's server, in a network whose packets are looked at.
+
+The upstream of all other names is the lab's, by DoT. Plain DNS goes to the zone's server for the zone's names alone.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+from stubresolver.lab.servers import DotServer
+from tests.interop.clients import ask
+from tests.interop.labserver import running
+from tests.interop.network import Network, can_make_network
+from tests.interop.peers import start_unbound
+from tests.interop.programs import Program, free_port, start, wait_until
+from tests.interop.service import Service, run_command, write_files
+
+OFFICE, OTHER_OFFICE, PUBLIC = "10.0.0.53", "10.0.0.54", "8.8.8.8"
+LISTENER = ("127.0.0.1", 53)
+PORTS = (5353, 853, 443)
+BIG = " ".join(f'"{number:03}{"." * 246}"' for number in range(16))  # about 4 kB
+
+RECORDS = (
+    "corp.example. 300 SOA ns.corp.example. h.corp.example. 1 7200 3600 1209600 60",
+    "www.corp.example. 300 A {address}",
+    "www.corp.example. 300 TXT {big}",
+    "out.corp.example. 300 CNAME www.example.lab.",
+    "www.example.lab. 300 A 6.6.6.6",
+    "7.0.0.10.in-addr.arpa. 300 PTR www.corp.example.",
+)
+
+
+@dataclass(frozen=True)
+class Office:
+    """Unbound with the company's records, plain."""
+
+    program: Program
+    port: int
+
+    def ready(self):
+        """True once it serves."""
+        return "start of service" in self.program.log
+
+
+def start_office(folder, address="127.0.0.1", port=None, prefix=(), says="10.0.0.7"):
+    """It answers everything that it is asked, also what is none of its business."""
+
+    def make():
+        at = port or free_port()
+        data = "\n".join(f"  local-data: '{line.format(address=says, big=BIG)}'" for line in RECORDS)
+        file = folder / f"office-{address}.conf"
+        file.write_text(
+            f'server:\n  directory: "{folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n  use-syslog: no\n'
+            f"  do-daemonize: no\n  interface: {address}@{at}\n  access-control: 0.0.0.0/0 allow\n"
+            f'  module-config: "iterator"\n  local-zone: "." static\n  local-zone: "10.in-addr.arpa." static\n{data}\n'
+            "remote-control:\n  control-enable: no\n"
+        )
+        return Office(Program([*prefix, "unbound", "-d", "-c", file], folder / f"office-{address}.log"), at)
+
+    return start(make)
+
+
+@pytest.fixture
+def office(need, new_folder):
+    """The company's server on loopback."""
+    need("unbound")
+    started = start_office(new_folder())
+    yield started
+    started.program.end()
+
+
+@pytest.fixture
+def upstream(world):
+    """The upstream of all other names, and what it is asked."""
+    queries = []
+
+    def answer(wire):
+        queries.append(wire)
+        return world.zone.answer(wire)
+
+    with running(DotServer(world.issue(), answer)) as port:
+        yield f"tls://127.0.0.1:{port}#dns.lab", queries
+
+
+def forward(office, more=""):
+    return (
+        f'[[forward]]\nzones = ["corp.example", "10.in-addr.arpa"]\nupstreams = "udp://127.0.0.1:{office.port}"\n{more}'
+    )
+
+
+def test_names_of_a_zone_are_asked_of_its_server(office, upstream, run_service):
+    """A private address, a reverse name, an absence, a large answer by TCP; all other names as ever."""
+    service = run_service([upstream[0]], forward(office))
+    assert ask("dig", service.port, "WWW.corp.example", "A").records() == [("WWW.corp.example", "A", "10.0.0.7")]
+    assert ask("dig", service.port, "-x", "10.0.0.7").records()[0][2] == "www.corp.example."
+    assert ask("dig", service.port, "absent.corp.example", "A").status == "NXDOMAIN"
+    assert ask("dig", service.port, "www.corp.example", "AAAA").records() == []
+    assert len(ask("dig", service.port, "www.corp.example", "TXT").records()[0][2]) > 4000
+    assert ask("dig", service.port, "notcorp.example", "A").status == "NXDOMAIN"
+    assert ask("dig", service.port, "www.example.lab", "A").records()[-1][2] == "192.0.2.2"
+    assert all(b"\4corp" not in wire for wire in upstream[1])
+    assert "forward corp.example, 10.in-addr.arpa: PLAIN DNS, neither encrypted nor verified, to udp://" in service.log
+
+
+def test_alias_leads_out_of_the_zone_to_the_upstream(office, upstream, run_service):
+    """What the company's server says of a stranger's name, 6.6.6.6, is not believed."""
+    service = run_service([upstream[0]], forward(office))
+    assert [data for _, _, data in ask("dig", service.port, "out.corp.example", "A").records()] == [
+        "www.example.lab.",
+        "example.lab.",
+        "192.0.2.1",
+        "192.0.2.2",
+    ]
+
+
+def test_protection_and_cap_of_a_zone(office, upstream, run_service):
+    """A zone that is not private is protected like all names; no TTL exceeds the cap."""
+    service = run_service([upstream[0]], forward(office, "private = false\nmax_ttl = 7\n"))
+    reply = ask("dig", service.port, "www.corp.example", "A")
+    assert (reply.records(), "10.0.0.0/8" in reply.extended_error) == ([], True)
+    shown = ask("dig", service.port, "-x", "10.0.0.7").text
+    assert any(f"in-addr.arpa. {ttl} IN PTR" in " ".join(shown.split()) for ttl in range(8))
+
+
+def test_server_that_is_gone_fails_its_zone_alone(office, upstream, run_service):
+    """With its name in the reason, at once; other names do not notice."""
+    service = run_service([upstream[0]], forward(office))
+    office.program.end()
+    reply = ask("dig", service.port, "www.corp.example", "A")
+    assert reply.status == "SERVFAIL"
+    assert f"udp://127.0.0.1:{office.port}: Connection refused" in reply.extended_error
+    assert ask("dig", service.port, "example.lab", "A").status == "NOERROR"
+
+
+def test_tls_zone_is_judged_by_its_own_policy(world, upstream, run_service):
+    """A company's resolver without CT is refused by the shipped rules and allowed by a policy of its own."""
+    bare = world.issue([])
+    with running(DotServer(bare, world.zone.answer)) as port:
+        zone = f'[[forward]]\nzone = "example.lab"\nupstreams = "tls://127.0.0.1:{port}#dns.lab"\n'
+        refused = run_service([upstream[0]], zone)
+        reply = ask("dig", refused.port, "example.lab", "A")
+        assert (reply.status, "ct." in reply.extended_error) == ("SERVFAIL", True)
+        assert ask("dig", refused.port, "mail.lab", "A").status == "NXDOMAIN"
+        service = run_service([upstream[0]], zone + 'policy = "corp.toml"\n', corp="[ct]\nrequired = false\n")
+        assert ask("dig", service.port, "example.lab", "A").records()[0][2] == "192.0.2.1"
+        assert f"forward example.lab: tls://127.0.0.1:{port}#dns.lab: " in service.log
+        file = service.folder / "stubresolver.toml"
+        checked = run_command(service.folder, "run", "--check", "--config", file)
+        assert f"upstream: forward example.lab: tls://127.0.0.1:{port}#dns.lab: " in checked.stdout
+        judged = run_command(service.folder, "check", "--config", file)
+        assert (judged.returncode, f"tls://127.0.0.1:{port}#dns.lab" in judged.stdout) == (0, True)
+        service.reload("reloaded: ")
+        assert ask("dig", service.port, "mail.example.lab", "A").records()[0][2] == "192.0.2.25"
+
+
+def test_query_goes_where_the_service_would_ask(office, upstream, run_service):
+    """`stubresolver query` knows the zones, and says that nobody was verified."""
+    service = run_service([upstream[0]], forward(office))
+    file = service.folder / "stubresolver.toml"
+    done = run_command(service.folder, "query", "--config", file, "7.0.0.10.in-addr.arpa", "PTR")
+    assert done.returncode == 0, done.stderr
+    assert "www.corp.example." in done.stdout
+    assert f"udp://127.0.0.1:{office.port}, plain DNS for its forward zone: neither encrypted" in done.stdout
+
+
+@pytest.fixture
+def network(tmp_path, need):
+    """A network with two offices' addresses and a public one."""
+    need("dig", "unbound", "unshare", "nsenter", "ip")
+    if not can_make_network():
+        pytest.skip("needs root, or user namespaces, to make a network of its own")
+    made = Network(tmp_path, (OFFICE, OTHER_OFFICE, PUBLIC))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def programs():
+    """What is started and ended with the test, the last one first."""
+    started = []
+    yield started
+    for one in reversed(started):
+        one.program.end()
+
+
+def test_file_of_a_dhcp_client_is_followed(network, programs, new_folder, world):
+    """From no file to one office to the next; neither a public server nor we ourselves are asked, whoever says so."""
+    peer = start_unbound(new_folder(), ports=PORTS, prefix=network.prefix)
+    programs.append(peer)
+    folder = new_folder()
+    for address, says in ((OFFICE, "10.0.0.7"), (OTHER_OFFICE, "10.0.0.8")):
+        programs.append(start_office(folder, address, 53, network.prefix, says))
+    more = '[[forward]]\nzone = "corp.example"\nupstreams = "resolv.conf:resolv.conf"\n'
+    file = write_files(new_folder(), world, [peer.dot], listen="127.0.0.1:53", more=more)
+    service = start(lambda: Service(file, 53, network.prefix))
+    programs.append(service)
+
+    def ask_here(*arguments):
+        return ask("dig", 53, *arguments, prefix=network.prefix)
+
+    reply = ask_here("www.corp.example", "A")
+    assert (reply.status, "resolv.conf: cannot be read: No such file" in reply.extended_error) == ("SERVFAIL", True)
+    resolv = file.with_name("resolv.conf")
+    resolv.write_text(f"nameserver 127.0.0.1\nnameserver {PUBLIC}\nnameserver {OFFICE}\nsearch lab\n")
+
+    def said() -> list[str]:
+        return [data for _, _, data in ask_here("www.corp.example", "A").records()]
+
+    wait_until(lambda: said() == ["10.0.0.7"], 10, "the first office")
+    assert f"resolv.conf:2: left out: {PUBLIC} is no address of a private network" in service.log
+    assert "left out: udp://127.0.0.1 is this resolver itself" in service.log
+    resolv.write_text(f"nameserver {OTHER_OFFICE}\n")
+    wait_until(lambda: said() == ["10.0.0.8"], 10, "the second office")
+    assert ask_here("example.lab", "A").status == "NOERROR"
+    resolv.write_text(f"nameserver {PUBLIC}\n")
+    wait_until(lambda: ask_here("new.corp.example", "A").status == "SERVFAIL", 10, "nobody to ask")
+    packets = network.packets()
+    assert not [packet for packet in packets if packet.target[0] == PUBLIC]
+    clear = [
+        packet
+        for packet in packets
+        if not packet.touches(LISTENER) and packet.touches((OFFICE, 53), (OTHER_OFFICE, 53))
+    ]
+    assert clear
+    assert all(b"\4corp\7example" in packet.payload for packet in clear if packet.protocol == "UDP")
+    others = [packet for packet in packets if packet not in clear and not packet.touches(LISTENER)]
+    assert all(packet.touches(("127.0.0.1", 853)) for packet in others)
+    assert not [packet for packet in others if b"corp" in packet.payload]
