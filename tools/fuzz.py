@@ -98,7 +98,7 @@ def _guide(target: Target, runs: int, found: Path) -> Outcome:
     """A child process under libFuzzer, which ends with the first escape."""
     folder = found / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    for number, octets in enumerate(target.corpus()):
+    for number, octets in enumerate((*target.corpus(), *target.found())):
         (folder / f"kept-{number:03}").write_bytes(octets)
     start = time.perf_counter()
     command = [sys.executable, "-m", "tools.fuzz_guided", target.name, str(runs), str(folder)]

@@ -22,9 +22,18 @@ class Target:
     share: int  # of a thousand mutations; parsers that are met first get most
 
     def corpus(self) -> list[bytes]:
-        """The inputs that are kept."""
-        lines = (CORPUS / f"{self.name}.hex").read_text(encoding="ascii").splitlines()
-        return [bytes.fromhex(line.removeprefix("-")) for line in lines if not line.startswith("#")]
+        """The inputs that are kept, to be replayed and mutated."""
+        return _read(CORPUS / f"{self.name}.hex")
+
+    def found(self) -> list[bytes]:
+        """Those that a guided run came to, to be replayed."""
+        file = CORPUS / f"{self.name}.found"
+        return _read(file) if file.exists() else []
+
+
+def _read(file: Path) -> list[bytes]:
+    lines = file.read_text(encoding="ascii").splitlines()
+    return [bytes.fromhex(line.removeprefix("-")) for line in lines if not line.startswith("#")]
 
 
 TARGETS = (
