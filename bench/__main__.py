@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from cryptography.utils import CryptographyDeprecationWarning
 
+from bench.audits import audits
 from bench.contenders import DNSS, KNOT, STUBBY, STUBRESOLVER, STUBRESOLVER_DOH, UNBOUND, Contender, Running
 from bench.load import Load, cached_names, measure_cached, measure_misses
 from bench.measure import Series, first_answers, race, ratio, verdicts
@@ -31,8 +32,10 @@ _RACES: dict[str, tuple[tuple[Contender, ...], Contender, float]] = {
     "doh": ((STUBRESOLVER_DOH, DNSS), DNSS, 1.7),
 }
 _TITLES = {"cached": "cached, UDP", "dot": "miss over DoT", "doh": "miss over DoH"}
-_PARTS = ("verdict", "start", *_RACES)
+_ALONE = ("verdict", "audit")  # no other program has a part in these
+_PARTS = (*_ALONE, "start", *_RACES)
 _VERDICT_MILLISECONDS = 2.0
+_AUDIT_SECONDS = 2.0
 _START_SECONDS = 0.7
 _RESIDENT_MEBIBYTES = 70.0
 
@@ -66,7 +69,9 @@ def _measure(parts: list[str], folder: Path, report: Report) -> None:
     """Run each part and put what it found into the report; one that fails does not stop the others."""
     if "verdict" in parts:
         _verdict(report)
-    served = [part for part in parts if part != "verdict"]
+    if "audit" in parts:
+        _audit(folder / "audit", report)
+    served = [part for part in parts if part not in _ALONE]
     if not served:
         return
     place = folder / "upstream"
@@ -85,6 +90,14 @@ def _measure(parts: list[str], folder: Path, report: Report) -> None:
 def _verdict(report: Report) -> None:
     milliseconds = tuple(seconds * 1e3 for seconds in verdicts())
     _add(report, Figure("verdict", "stubresolver", milliseconds, "ms"), _VERDICT_MILLISECONDS)
+
+
+def _audit(folder: Path, report: Report) -> None:
+    folder.mkdir()
+    try:
+        _add(report, Figure("audit of three SCTs", "stubresolver", audits(folder), "s"), _AUDIT_SECONDS)
+    except CannotMeasure as error:
+        report.problems.append(f"audit: {error}")
 
 
 def _start(upstream: Upstream, folder: Path, report: Report) -> None:
@@ -126,7 +139,7 @@ def _add(report: Report, figure: Figure, limit: float) -> None:
 
 def _require_installed(parts: list[str]) -> None:
     """Say at once everything that is missing; raises `CannotMeasure`."""
-    if parts == ["verdict"]:
+    if set(parts) <= set(_ALONE):
         return
     programs = {"dnsdist": "dnsdist", "dnsperf": "dnsperf"}
     for part in parts:
