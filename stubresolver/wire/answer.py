@@ -45,7 +45,7 @@ from stubresolver.wire.codes import (
 )
 from stubresolver.wire.edns import upstream_query_of
 from stubresolver.wire.fit import fit
-from stubresolver.wire.names import is_within, read_name, skip_name
+from stubresolver.wire.names import is_within, read_name, read_once, skip_name
 from stubresolver.wire.opt import extended_error, extended_errors, opt_record, with_options
 from stubresolver.wire.query import KEY_EDNS, Query
 
@@ -235,19 +235,18 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
     offsets: list[int] = []
     fixes = []
     authorities = []  # where the SOA records of the authority section start
-    known = {_TO_QUESTION}  # pointers whose names were walked before
+    proved: dict[int, int] = {}  # what names pointed to before; else 64 KiB of long names would take half a second
     for index in range(answers + authority + additional):
         start = position
         if wire[start] >= 0xC0:
             pointer, kind, klass, ttl, length = _unpack_pointed(wire, start)
             rdata = start + 12
-            if pointer not in known:
-                skip_name(wire, start, end, offsets)
-                known.add(pointer)
+            if pointer != _TO_QUESTION:
+                skip_name(wire, start, end, offsets, proved)
                 if index < answers:
                     aliased = True
         else:
-            rdata = skip_name(wire, start, end, offsets) + 10
+            rdata = skip_name(wire, start, end, offsets, proved) + 10
             if index < answers:
                 aliased = True
             kind, klass, ttl, length = _unpack_fields(wire, rdata - 10)
@@ -267,12 +266,13 @@ def _walk(  # noqa: C901, PLR0912, PLR0915 - one loop on the hot path: each call
             if length != _ADDRESSES[kind]:
                 raise MalformedAnswer(f"an address of {length} octets, expected {_ADDRESSES[kind]}")
         elif kind in _NAME_IN_RDATA:
-            if skip_name(wire, rdata + _NAME_IN_RDATA[kind], end, offsets) != position:
+            if skip_name(wire, rdata + _NAME_IN_RDATA[kind], end, offsets, proved) != position:
                 raise MalformedAnswer(f"the name in a record of type {kind} does not end where the record ends")
             if kind in (CNAME, DNAME) and index < answers:
                 aliased = True
         elif kind == SOA:
-            minimum = _soa_minimum(wire, rdata, position, end, offsets)
+            numbers = skip_name(wire, skip_name(wire, rdata, end, offsets, proved), end, offsets, proved)
+            minimum = _soa_minimum(wire, numbers, position)
             if answers <= index < answers + authority:
                 # RFC 2308 s3: "The TTL of this record is set from the minimum of the MINIMUM field of the SOA record
                 # and the TTL of the SOA itself".
@@ -316,7 +316,8 @@ def _has_authority(wire: bytes, authorities: list[int], last: bytes | None) -> b
     responses looping forever". RFC 2308 s3: it is the SOA record of "the zone" that the answer is about.
     """
     name = read_name(wire, 12) if last is None else last
-    return any(is_within(name, read_name(wire, start)) for start in authorities)
+    names: dict[int, bytes] = {}
+    return any(is_within(name, read_once(wire, start, names)) for start in authorities)
 
 
 def _signature_lifetime(wire: bytes, rdata: int, length: int, wall: int | None) -> int:
@@ -335,9 +336,9 @@ def _signature_lifetime(wire: bytes, rdata: int, length: int, wall: int | None) 
     return min(original, left) if left <= _MAX_TTL else 0
 
 
-def _soa_minimum(wire: bytes, rdata: int, end: int, base: int, ttls: list[int]) -> int:
-    """The MINIMUM field of an SOA record (RFC 1035 s3.3.13): two names, then five numbers of 32 bits."""
-    if skip_name(wire, skip_name(wire, rdata, base, ttls), base, ttls) + 20 != end:
+def _soa_minimum(wire: bytes, numbers: int, end: int) -> int:
+    """The MINIMUM field of an SOA record (RFC 1035 s3.3.13), the last of five numbers of 32 bits behind two names."""
+    if numbers + 20 != end:
         raise MalformedAnswer("an SOA record that does not end where its RDATA ends")
     minimum: int = _TTL.unpack_from(wire, end - 4)[0]
     return minimum

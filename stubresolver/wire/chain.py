@@ -18,7 +18,7 @@ from typing import Final
 
 from stubresolver.errors import MalformedAnswer
 from stubresolver.wire.codes import CNAME, DNAME, KEY, NSEC, RRSIG
-from stubresolver.wire.names import POINTER, after_name, is_within, read_name
+from stubresolver.wire.names import after_name, is_within, read_name, read_once
 
 _LONGEST: Final = 16
 _BESIDE_CNAME: Final = {CNAME, RRSIG, NSEC, KEY}
@@ -52,12 +52,8 @@ def follow(wire: bytes, position: int, answers: int, kind: int) -> tuple[bytes, 
 def _records(wire: bytes, position: int, answers: int, names: dict[int, bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Owner, type and start of RDATA of each record; `names` are those that were read, by where they start."""
     for _ in range(answers):
-        first = wire[position]
-        start = (first & 0x3F) << 8 | wire[position + 1] if first >= POINTER else position
-        owner = names.get(start)
-        if owner is None:
-            owner = names[start] = read_name(wire, start)
-        rdata = (position + 2 if first >= POINTER else after_name(wire, position)) + 10
+        owner = read_once(wire, position, names)
+        rdata = after_name(wire, position) + 10
         yield owner, wire[rdata - 10] << 8 | wire[rdata - 9], rdata
         position = rdata + (wire[rdata - 2] << 8 | wire[rdata - 1])
 

@@ -17,7 +17,7 @@ import struct
 
 from stubresolver.wire.codes import RRSIG, TC
 from stubresolver.wire.contents import records
-from stubresolver.wire.names import read_name
+from stubresolver.wire.names import read_once
 from stubresolver.wire.opt import OPT_OCTETS, with_options, without_options
 from stubresolver.wire.query import KEY_DO, Query
 
@@ -56,9 +56,10 @@ def _places(body: bytes, query: Query, answers: int, authority: int) -> list[tup
     """Where the reply may be cut, with the counts of the two sections there; nothing beyond the client's size."""
     places = [(query.end, 0, 0)]
     before, end, count = None, query.end, 0
+    names: dict[int, bytes] = {}
     for start, kind, rdata, after in records(body, query.end, answers + authority):
         covered = body[rdata] << 8 | body[rdata + 1] if kind == RRSIG else kind
-        group = read_name(body, start), covered, count < answers
+        group = read_once(body, start, names), covered, count < answers
         if group != before and count:
             places.append((end, min(count, answers), max(0, count - answers)))
         before, end, count = group, after, count + 1

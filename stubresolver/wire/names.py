@@ -13,16 +13,26 @@ from stubresolver.errors import MalformedAnswer
 POINTER = 0xC0  # RFC 1035 s4.1.4: the first two bits of a pointer's first octet
 
 
-def skip_name(wire: bytes, position: int, base: int = 0, ttls: Sequence[int] = ()) -> int:
+def skip_name(
+    wire: bytes, position: int, base: int = 0, ttls: Sequence[int] = (), proved: dict[int, int] | None = None
+) -> int:
     """Where the name at `position` ends in the message; its whole expansion is checked.
 
     What it proves must stay true of every rendering, in which TTLs are others. `ttls` says where those stand that come
-    before the name, in order, counted from `base`.
+    before the name, in order, counted from `base`. `proved` spares a walk that was made before: what the names before
+    this one pointed to, and how many octets it is; the names of a message must be proved in their order.
     """
     start = position
     while length := wire[position]:
         if length >= 64:
-            _prove_expansion(wire, position, start, base, ttls)
+            target = _target(wire, position, start)
+            octets = None if proved is None else proved.get(target)
+            if octets is None:
+                octets = _prove_expansion(wire, target, start, base, ttls)
+                if proved is not None:
+                    proved[target] = octets
+            if position - start + octets > 255:
+                raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
             return position + 2
         position += length + 1
         if position - start > 254:
@@ -30,37 +40,46 @@ def skip_name(wire: bytes, position: int, base: int = 0, ttls: Sequence[int] = (
     return position + 1
 
 
-def _prove_expansion(wire: bytes, position: int, start: int, base: int, ttls: Sequence[int]) -> None:
-    """Prove the rest of a name that starts at `start` and has its first pointer at `position`.
+def _prove_expansion(wire: bytes, position: int, end: int, base: int, ttls: Sequence[int]) -> int:
+    """Prove what a pointer leads to, which must end before `end`; how many octets it is, the root's included.
 
-    RFC 1035 s4.1.4: a pointer leads to "a prior occurrence of the same name". What it leads to begins and ends before
-    the part that has the pointer: loops cannot be. No octet in there may be one of a TTL.
+    What it leads to begins and ends before the part of the name that has the pointer: loops cannot be. No octet in
+    there may be one of a TTL.
     """
-    octets = position - start + 1
+    octets, start = 1, position
     for _ in range(127):  # a name has at most 127 labels, and each pointer is worth one
-        length = wire[position]
-        if length < POINTER:
-            raise MalformedAnswer(f"a label starts with {length:#x}, expected at most 63 or a pointer")
-        target = (length & 0x3F) << 8 | wire[position + 1]
-        if not 12 <= target < start:
-            raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {start - 1}")
-        position, start, end = target, target, start
         while position < end:
             length = wire[position]
             last = position + length if length < 64 else position
             if last >= base and _moves(position - base, last - base, ttls):
                 raise MalformedAnswer(f"a name that runs through a TTL between {position} and {last}")
             if not length and octets <= 255:
-                return
+                return octets
             if not 0 < length < 64:
                 break
             position += length + 1
             octets += length + 1
         else:
-            raise MalformedAnswer(f"a compression pointer to {target}, expected a name that ends before {end}")
+            raise MalformedAnswer(f"a compression pointer to {start}, expected a name that ends before {end}")
         if octets > 255:
             raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
+        position, end = _target(wire, position, start), start
+        start = position
     raise MalformedAnswer("a name of more than 127 compression pointers")
+
+
+def _target(wire: bytes, position: int, start: int) -> int:
+    """Where the pointer at `position` leads, in the part of a name that starts at `start`.
+
+    RFC 1035 s4.1.4: a pointer leads to "a prior occurrence of the same name".
+    """
+    length = wire[position]
+    if length < POINTER:
+        raise MalformedAnswer(f"a label starts with {length:#x}, expected at most 63 or a pointer")
+    target = (length & 0x3F) << 8 | wire[position + 1]
+    if not 12 <= target < start:
+        raise MalformedAnswer(f"a compression pointer at {position} to {target}, expected 12 to {start - 1}")
+    return target
 
 
 def _moves(first: int, last: int, ttls: Sequence[int]) -> bool:
@@ -79,6 +98,16 @@ def read_name(wire: bytes, position: int) -> bytes:
             labels.append(wire[position : position + length + 1])
             position += length + 1
     return b"".join(labels).lower() + b"\0"
+
+
+def read_once(wire: bytes, position: int, names: dict[int, bytes]) -> bytes:
+    """The name at `position`; those that were read before are in `names`, by where they start or are pointed to."""
+    first = wire[position]
+    start = (first & 0x3F) << 8 | wire[position + 1] if first >= POINTER else position
+    name = names.get(start)
+    if name is None:
+        name = names[start] = read_name(wire, start)
+    return name
 
 
 def after_name(wire: bytes, position: int) -> int:
