@@ -37,7 +37,7 @@ from stubresolver.upstream import (
     Upstream,
 )
 from stubresolver.verify import Mode, Presented, Remembered, Verdict, Verifier
-from stubresolver.wire import Query
+from stubresolver.wire import Query, UpstreamForm
 from stubresolver.wire.addresses import address_query, addresses_in
 from stubresolver.wire.codes import AAAA, A
 
@@ -65,7 +65,8 @@ class App:
         elsewhere = {upstream for zone in settings.forward for upstream in zone.upstreams}
         default = {upstream: demanded for upstream, demanded in demands.items() if upstream not in elsewhere}
         self._pool = Pool(default, settings.upstream, report_event)
-        self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here)
+        form = UpstreamForm(client_subnet=settings.resolver.client_subnet != "none").query_of
+        self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here, form)
         self._cache = AnswerCache(settings.cache)
         exchanger = self._routes if settings.forward else self._pool  # without zones no query looks for one
         self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known)

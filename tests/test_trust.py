@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stubresolver import RELEASED, trust
-from stubresolver.config import Settings, read_shipped
+from stubresolver.config import Settings, load_settings, read_shipped
 from stubresolver.ct import CTPolicy
 from stubresolver.errors import ConfigError
 from stubresolver.trust import Trust, clock_floor, describe, load_trust
@@ -41,6 +41,21 @@ def test_what_is_demanded_less_is_told(settings: Settings) -> None:
     loaded = load_trust(settings)
     assert str(loaded.upstreams[CORP]).startswith(f"{settings.upstream_policies[CORP]}: ct: off, ")
     assert str(loaded.upstreams[PUBLIC]).startswith("the shipped policy: ct: 2 SCTs of 2 operators, ")
+
+
+def test_upstreams_of_forward_zones_are_judged_like_all(settings: Settings, tmp_path: Path) -> None:
+    """By the policy of their table, else by everybody's; a change of it is a change of the whole."""
+    (tmp_path / "mine.toml").write_text(
+        'upstreams = ["tls://1.1.1.1"]\n[[forward]]\nzone = "a"\nupstreams = "tls://10.0.0.53"\npolicy = "corp.toml"\n'
+        '[[forward]]\nzone = "b"\nupstreams = "https://10.0.0.54/"\n'
+    )
+    loaded = load_trust(load_settings(tmp_path / "mine.toml"))
+    other = parse_upstream("https://10.0.0.54/")
+    assert list(loaded.upstreams) == [PUBLIC, CORP, other]
+    assert loaded.upstreams[CORP].policy.ct is None
+    assert loaded.upstreams[other] is loaded.upstreams[PUBLIC]
+    assert set(loaded.digests) == {PUBLIC, CORP, other}
+    assert settings.all_upstreams == settings.upstreams
 
 
 def test_one_broken_file_is_no_trust_at_all(settings: Settings, tmp_path: Path) -> None:

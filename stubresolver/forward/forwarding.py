@@ -46,11 +46,11 @@ class Forwarding:
         self,
         zones: Sequence[ForwardZone],
         demands: Mapping[Upstream, Demands],
-        options: UpstreamOptions | None = None,
+        options: UpstreamOptions = UpstreamOptions(),  # noqa: B008 - immutable
         report: Callable[[PoolEvent], None] = lambda _: None,
     ) -> None:
         """`demands` are those of all upstreams; reads the files that the zones name."""
-        turns = trio.CapacityLimiter(_AT_ONCE)
+        turns, seconds = trio.CapacityLimiter(_AT_ONCE), options.query_timeout
         self._listening: Collection[tuple[str, int]] = ()
         self._pools: list[Pool] = []
         self._plain: list[_Plain] = []
@@ -62,7 +62,7 @@ class Forwarding:
                 self._routes.append(Route(zone.zones, pool, zone.max_ttl))
             else:
                 file = None if zone.file is None else ServerFile(zone.file)
-                plain = _Plain(zone, PlainExchanger(zone.zones, zone.servers, turns=turns), file)
+                plain = _Plain(zone, PlainExchanger(zone.zones, zone.servers, turns=turns, seconds=seconds), file)
                 if file is not None:
                     file.read()
                 plain.refresh(self._listening)
@@ -95,16 +95,21 @@ class Forwarding:
             plain.refresh(listening)
 
     async def watch(self, apply: Callable[[ForwardZone], None]) -> None:
-        """Look at the files without end; where one has changed, ask whom it names now and call `apply`."""
-        followed = [(plain, plain.file) for plain in self._plain if plain.file is not None]
-        while followed:
+        """Look at the files without end; where one names others now, ask these and call `apply`."""
+        while any(plain.file is not None for plain in self._plain):
             await trio.sleep(LOOK_SECONDS)
-            for plain, file in followed:
-                before = file.servers, file.problems
-                if await trio.to_thread.run_sync(file.refresh, abandon_on_cancel=True):
-                    plain.refresh(self._listening)
-                    if (file.servers, file.problems) != before:  # a lease that is renewed changes nothing
-                        apply(plain.zone)
+            await self._look(apply)
+
+    async def _look(self, apply: Callable[[ForwardZone], None]) -> None:
+        for plain in self._plain:
+            file = plain.file
+            if file is None:
+                continue
+            before = file.servers, file.problems
+            if await trio.to_thread.run_sync(file.refresh, abandon_on_cancel=True):
+                plain.refresh(self._listening)
+                if (file.servers, file.problems) != before:  # a lease that is renewed changes nothing
+                    apply(plain.zone)
 
     def problems(self, zone: ForwardZone | None = None) -> Iterator[str]:
         """What of the files cannot be used, of one zone or all, each in one line."""

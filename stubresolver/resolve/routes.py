@@ -47,11 +47,19 @@ class Routes:
     """An `Exchanger` that asks the right one."""
 
     def __init__(
-        self, default: Exchanger, routes: Sequence[Route], known: Callable[[Query], bytes | None] = lambda _: None
+        self,
+        default: Exchanger,
+        routes: Sequence[Route],
+        known: Callable[[Query], bytes | None] = lambda _: None,
+        form: Callable[[bytes], bytes] = upstream_query_of,
     ) -> None:
-        """`known` has the reply to questions that go to nobody; asked where an alias leads out of a zone."""
+        """`known` has the reply to questions that go to nobody; asked where an alias leads out of a zone.
+
+        `form` makes the query of a key, as the resolver does.
+        """
         self.default: Final = default
         self.known: Final = known
+        self.form: Final = form
         self._routes = {zone: route for route in routes for zone in route.zones}
 
     def exchange_soon(self, query: bytes, reply: Reply) -> None:
@@ -129,7 +137,7 @@ class _Errand:
             self._reply(ExchangeTimeout("an alias leads from server to server, and there was no time for the next one"))
             return
         key = name + Query(self._query, tcp=True).key[-5:]
-        query = upstream_query_of(key)
+        query = self._routes.form(key)
         known = self._routes.known(Query(query, tcp=True))
         if known is None:
             self.ask(self._routes.of_key(key), query)

@@ -28,6 +28,7 @@ import trio
 
 from stubresolver.errors import NoUpstream, UpstreamError
 from stubresolver.local.names import zone_in
+from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.report import UpstreamStatistics
 from stubresolver.upstream.server import PlainServer
 from stubresolver.wire.codes import AD, FORMERR, NOTIMP, OPCODE, QR, RCODE, REFUSED, SERVFAIL, TC
@@ -35,7 +36,7 @@ from stubresolver.wire.framing import FrameReader, frame
 from stubresolver.wire.names import after_name
 from stubresolver.wire.opt import opt_record
 
-QUERY_SECONDS: Final = 4.0  # [upstream] query_timeout: a little less than a client's patience
+QUERY_SECONDS: Final = UpstreamOptions().query_timeout
 
 # RFC 1035 s4.2.1: "the minimum retransmission interval should be 2-5 seconds", for the networks of its day; RFC 1536 s1
 # wants it to grow exponentially. A private network answers within milliseconds, and nobody waits for longer than four.
@@ -57,11 +58,13 @@ class PlainExchanger:
         servers: Sequence[PlainServer] = (),
         *,
         turns: trio.CapacityLimiter | None = None,
+        seconds: float = QUERY_SECONDS,
         waits: Sequence[float] = WAITS,
     ) -> None:
-        """`zones` in wire format, lower case; `turns` may be shared with others."""
+        """`zones` in wire format, lower case; `turns` may be shared with others; no query takes more than `seconds`."""
         self._zones = frozenset(zones) - {b"\0"}
         self._turns = turns or trio.CapacityLimiter(_AT_ONCE)
+        self._seconds = seconds
         self._waits = waits
         self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
         self.use(servers)
@@ -82,7 +85,7 @@ class PlainExchanger:
                 self._nursery = None
 
     def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
-        """Ask a query as `upstream_query` makes it; `reply` is called once, within `QUERY_SECONDS`."""
+        """Ask a query as `upstream_query` makes it; `reply` is called once, within its time."""
         if zone_in(query[12 : after_name(query, 12)].lower(), self._zones) is None:
             reply(NoUpstream("not sent: plain DNS is for names in its forward zone alone"))
         elif not self._lines:
@@ -103,10 +106,10 @@ class PlainExchanger:
         try:
             now = trio.current_time()
             lines = sorted(self._lines, key=lambda line: line.behind_until > now)
-            with trio.move_on_after(QUERY_SECONDS):
+            with trio.move_on_after(self._seconds):
                 async with self._turns:
                     await asking.run(lines, self._waits)
-            result = asking.result(lines)
+            result = asking.result(lines, f"no answer within {self._seconds:g} s")
         finally:
             reply(result)
 
@@ -170,11 +173,10 @@ class _Asking:
                     if len(self._reasons) == len(lines):
                         nursery.cancel_scope.cancel()
 
-    def result(self, lines: Sequence[_Line]) -> bytes | UpstreamError:
+    def result(self, lines: Sequence[_Line], silent: str) -> bytes | UpstreamError:
         """What came of it, for who asked: the query's id, and nothing that passes for authentic."""
         answer = self._answer or self._second_best
         if answer is None:
-            silent = f"no answer within {QUERY_SECONDS:g} s"
             reasons = [f"{line.server}: {self._reasons.get(line, silent)}" for line in lines]
             return NoUpstream("; ".join(reasons[:3]) + (f" (+{len(reasons) - 3} more)" if len(reasons) > 3 else ""))
         return self._query[:2] + answer[2:3] + bytes((answer[3] & ~AD,)) + answer[4:]

@@ -210,6 +210,14 @@ def test_forwarded_zone_takes_precedence(ask):
     assert ask("x.test", "A", special).rcode() == 3
 
 
+def test_localhost_is_forwarded_to_nobody(ask):
+    """RFC 6761 s6.3, also where the zone above the reverse names of loopback has its own server."""
+    special = SpecialNames(forwarded=zone_set(["arpa", "in-addr.arpa", "ip6.arpa"]))
+    assert str(ask("1.0.0.127.in-addr.arpa", "PTR", special).answer[0][0]) == "localhost."
+    assert ask("9.9.9.127.in-addr.arpa", "PTR", special).rcode() == 0
+    assert ask("5.0.0.10.in-addr.arpa", "PTR", special) is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=40), max_size=4),

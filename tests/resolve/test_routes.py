@@ -1,5 +1,7 @@
 """Which question goes to whom, and what of the answers is believed. No network: exchangers that answer from tables."""
 
+from typing import ClassVar
+
 import dns.flags
 import dns.message
 import dns.name
@@ -230,6 +232,35 @@ async def test_failure_of_a_zone_touches_no_other(autojump_clock):
     ]
     assert (failed.rcode(), fine.rcode()) == (2, 0)
     assert failed.options[0].text == "udp://10.0.0.53: no answer within 4 s"
+
+
+async def test_loop_through_another_machine_is_one_exchange(autojump_clock):
+    """A server that asks us what we ask it waits for itself: who asks the same joins the flight that is under way."""
+
+    class Mirror:
+        """Asks us, and has no answer for four seconds."""
+
+        def __init__(self):
+            self.asked = 0
+
+        def exchange_soon(self, query, reply):
+            self.asked += 1
+            resolver.answer_soon(Query(query), self.heard.append)
+            nursery.start_soon(self._give_up, reply)
+
+        async def _give_up(self, reply):
+            await trio.sleep(4)
+            reply(NoUpstream("udp://10.0.0.53: no answer within 4 s"))
+
+        heard: ClassVar = []
+
+    mirror = Mirror()
+    routes = Routes(Server(), [route(mirror, "corp.example")])
+    resolver = Resolver(routes, AnswerCache(CacheOptions()), ResolverOptions())
+    async with trio.open_nursery() as nursery:
+        query = Query(dns.message.make_query("a.corp.example", "A", use_edns=0).to_wire())
+        assert dns.message.from_wire(await resolver.answer(query)).rcode() == 2
+    assert (mirror.asked, len(mirror.heard)) == (1, 1)
 
 
 async def test_cap_ends_an_answer_early(autojump_clock):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from stubresolver.errors import NoUpstream
 from stubresolver.local.names import zone_in, zone_set
-from stubresolver.upstream import plain
 from stubresolver.upstream.plain import PlainExchanger, is_own
 from stubresolver.upstream.server import PlainServer, parse_server
 from stubresolver.wire.answer import Answer
@@ -323,10 +322,10 @@ async def test_server_without_edns_is_asked_without(question):
     assert len(fake.asked) == 2
 
 
-async def test_silence_ends_in_time_with_its_reason(monkeypatch):
+async def test_silence_ends_in_time_with_its_reason():
     """Within the deadline, naming the server."""
-    monkeypatch.setattr(plain, "QUERY_SECONDS", 0.2)
     async with running(lambda *_, **__: None) as (exchanger, [fake]):
+        exchanger._seconds = 0.2
         found = await ask(exchanger, wire_query())
     assert found.summary == f"udp://127.0.0.1:{fake.port}: no answer within 0.2 s"
     assert found.info_code == 22  # No Reachable Authority, RFC 8914 s4.23
