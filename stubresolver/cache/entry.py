@@ -13,7 +13,7 @@ NEVER: Final = float("inf")
 # numbers, and its place in the dictionary, which is between a third and two thirds full. CPython 3.11, measured; a test
 # holds the sum against tracemalloc.
 _ENTRY_OCTETS: Final = 285
-_FAILURE_OCTETS: Final = 105  # a failure or a replacement with a text of usual length
+_FAILURE_OCTETS: Final = 97  # with its text of one octet a character; a replacement is shared by many
 
 
 class Replacement(Protocol):
@@ -50,7 +50,10 @@ class Entry:
     def octets(self) -> int:
         """About what it occupies in memory."""
         answer = self.answer
-        octets = answer.octets if isinstance(answer, Answer) else _FAILURE_OCTETS
+        if isinstance(answer, Answer):
+            octets = answer.octets
+        else:
+            octets = _FAILURE_OCTETS + (len(answer.text) if isinstance(answer, Failure) else 0)
         return _ENTRY_OCTETS + len(self.key) + octets
 
 

@@ -334,6 +334,21 @@ def test_estimate_is_what_python_takes(entries, addresses):
     assert 0.9 < kept.statistics().octets / taken < 1.1
 
 
+@pytest.mark.parametrize("text", ["closed", "tls://192.0.2.1#dns.example: REFUSED: " + "no SCT of a known log; " * 20])
+def test_estimate_of_failures_is_what_python_takes(text):
+    """The text of a failure takes room, too: names that nobody can look up may be many, and reasons long."""
+    kept = cache(max_octets=1 << 30)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(3000):
+            kept.put(QUERY.key + number.to_bytes(4, "big"), Failure(23, text + str(number)), number / 7)
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.9 < kept.statistics().octets / taken < 1.1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
