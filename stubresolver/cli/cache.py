@@ -43,7 +43,10 @@ def command() -> None:
 @socket_option
 @json_option
 def stats(*, socket_file: Path | None, as_json: bool) -> int:
-    """How full the cache is, and what came of all queries since the start."""
+    """How full the cache is, and what came of all queries since the start.
+
+    Exit status: 0 done, 2 the service could not be asked.
+    """
     told = ask_service(socket_file, "cache.stats", ShownStatistics)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
@@ -109,6 +112,8 @@ def flush(*, name: str | None, socket_file: Path | None, as_json: bool) -> int:
       stubresolver cache flush www.example.com
       stubresolver cache flush example.com      www.example.com, too
       stubresolver cache flush
+
+    Exit status: 0 done, 2 not a domain name, or the service could not be asked.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     told = ask_service(socket_file, "cache.flush", Flushed, "" if name is None else _name(name).to_text())
     entries = f"{told.entries} {'entry' if told.entries == 1 else 'entries'}"

@@ -12,8 +12,8 @@ def command() -> None:
     """The log list: which Certificate Transparency logs count, until when, and who runs them.
 
     An SCT counts only if its log stands on this list. New logs come every month, so a list that is never renewed
-    refuses good certificates one day; and whoever can write it decides which forged ones pass. It ages after 45 days
-    and is stale after 70.
+    refuses good certificates one day; and whoever can write it decides which forged ones pass. It ages from 45 days
+    on and is stale from 70.
 
     In force is the file that [trust] log_list of the configuration names, else /etc/stubresolver/log_list.json if it
     is there, else the list of this version.

@@ -70,10 +70,16 @@ class Outcome:
 )
 @click.argument("more", nargs=-1, metavar="[SOURCE]...")
 @click.option(
-    "--key", "key_files", multiple=True, type=click.Path(path_type=Path), help="A key that may vouch. Repeatable."
+    "--key",
+    "key_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A public key that may vouch. Repeatable. Default: [logs] keys.",
 )
 @click.option("--signature", type=click.Path(path_type=Path), help="The signature of the only source.")
-@click.option("--quorum", type=click.IntRange(1, 16), help="Independent sources that must agree. Default: 2.")
+@click.option(
+    "--quorum", type=click.IntRange(1, 16), help="Independent sources that must agree. Default: [logs], or 2."
+)
 @click.option("--force", is_flag=True, help="Take a list that has lost more than a third of the logs that count.")
 @click.option(
     "--web-anchors",
@@ -101,12 +107,14 @@ def update(
 
     A SOURCE is a file, an https URL, or the word `shipped` (the list of this version, which vouches by itself). It is
     in the v3 schema (times as text or as milliseconds), Apple's JSON or Mozilla's CTKnownLogs.h, of at most 4 MiB. A
-    URL has 30 seconds, and its name is resolved by the configured upstreams.
+    URL has 30 seconds, and its name is resolved by the configured upstreams. Without a SOURCE it is those of [logs] in
+    the configuration, which may name keys and a quorum, too.
 
-    A new log, or one that is to count again, is taken if --quorum independent sources list it alike, or one that is
-    signed by a --key. The signature lies beside the list: SOURCE.sig, SOURCE.minisig, or .sig instead of the extension.
-    A retirement or removal needs one source. An older list is refused (`shipped` is passed over then), and one that has
-    shrunk, and one with a log that must never count. A source that is refused does not vouch; the others go on.
+    A new log, or one that is to count again, is taken if --quorum independent sources list it alike, or one source that
+    is signed by a --key. The signature lies beside the list: SOURCE.sig, SOURCE.minisig, or .sig instead of the
+    extension. A retirement or removal needs one source. An older list is refused (`shipped` is passed over then), and
+    one that has shrunk, and one with a log that must never count. A source that is refused does not vouch; the others
+    go on.
 
     Public lists: Mozilla's (security/ct/CTKnownLogs.h in Firefox's source, MPL 2.0) and Apple's
     (https://valid.apple.com/ct/log_list/current_log_list.json, look for its terms). Google's may not be used to enforce
@@ -118,8 +126,8 @@ def update(
       stubresolver logs update --from https://lists.example/ct.json --key lists-example.pub --yes
       stubresolver logs update --from shipped --yes          after an upgrade of this program
 
-    Exit status: 0 applied, shown, or nothing to change; 1 a source was refused, or all that it wants is withheld; 2 bad
-    input, or the list cannot be written; 3 no source could be reached.
+    Exit status: 0 applied, shown, or nothing to change; 1 a source was refused (what the others agree on is applied all
+    the same), or all that is new is withheld; 2 bad input, or the list cannot be written; 3 no source could be reached.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     now, settings = utc_now(), load_settings(config_file)
     keys = load_keys(key_files or settings.log_keys)

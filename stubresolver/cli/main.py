@@ -53,6 +53,9 @@ def cli() -> None:
       stubresolver lab           see it refuse a gallery of rogue upstreams, offline
       stubresolver check         judge the configured upstreams without asking them anything
       stubresolver run           serve DNS on 127.0.0.1:53 and [::1]:53
+
+    Exit status: 0 done; 1 refused, or failed; 2 bad input; 3 no upstream could be reached; 130 interrupted. Each
+    command says more.
     """  # noqa: D301 - \b tells click to keep the lines that follow
 
 

@@ -24,7 +24,7 @@ from stubresolver.ct.sct import (
     parse_sct,
 )
 
-# ct_policy.md: Chrome stops to judge by a list that is 70 days old, and asks all who enforce CT for a similar limit.
+# ct_policy.md: Chrome stops judging by a list that is 70 days old, and asks all who enforce CT for a similar limit.
 # 45 days: early enough to act, and late enough for somebody who updates every month.
 WARN_AGE = timedelta(days=45)
 STALE_AGE = timedelta(days=70)

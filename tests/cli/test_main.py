@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import trio
 
 from stubresolver import __version__
 from stubresolver.cli import lab as lab_command
-from stubresolver.cli.main import COMMANDS
+from stubresolver.cli.main import COMMANDS, cli
 from stubresolver.lab.dishonest import Deceit
 from stubresolver.lab.rogues import Rogue
 from stubresolver.verify import Rule
@@ -25,10 +26,19 @@ def test_help_names_every_command(run):
     assert all(f"  {command} " in outcome.out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(run, command):
+def commands(group, *words):
+    """The words of each command and subcommand, and of the groups that they are in."""
+    yield words
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            yield from commands(group.get_command(context, name), *words, name)
+
+
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
+def test_each_command_has_help(run, words):
     """Each command explains itself and its exit status or what ends it."""
-    outcome = run(command, "--help")
+    outcome = run(*words, "--help")
     assert outcome.status == 0
     assert "xit status" in outcome.out
 
