@@ -46,7 +46,7 @@ _SILENT = frozenset({Kind.UNREACHABLE, Kind.NO_URL})  # nothing came from the lo
     "--upstream", "upstreams", multiple=True, metavar="UPSTREAM", help="Only this one; may be given several times."
 )
 @click.option("--kept", is_flag=True, help="The newest allowed certificate in the evidence; no upstream is inspected.")
-@click.option("--chain", "chain_file", type=click.Path(path_type=Path), help="A PEM file, leaf first, instead.")
+@click.option("--chain", "chain_file", type=click.Path(path_type=Path), help="The chain of a PEM file, leaf first.")
 @click.option("--address", help="With --chain: the IP address that the certificate is for.")
 @click.option("--alarms", is_flag=True, help="List the alarms that are kept; nobody is asked anything.")
 @click.option("--export", "exported", type=click.IntRange(min=1), metavar="NO.", help="Write out one kept alarm whole.")
@@ -93,7 +93,9 @@ def command(
     The logs' hosts are looked up by our own verified upstreams. Asking reveals that somebody here knows the upstream's
     certificate, and everyone who connects to the upstream is shown that; nothing about queries is in it.
 
-    An alarm refuses nothing. It is kept, with what was received, and can be shown to others.
+    A note says that nothing was proved this time, as where a log does not answer: ask again another day. An alarm says
+    that a log broke its promise or contradicted itself. It refuses nothing. It is kept, with what was received, and can
+    be shown to others.
 
     \b
     Examples:
@@ -102,8 +104,8 @@ def command(
       stubresolver audit --alarms
       stubresolver audit --export 3 -o alarm.json   octet for octet what was received
 
-    Exit status: 0 all proved, or only notes; 1 an alarm, or evidence that cannot be read; 2 bad input; 3 no log could
-    be asked or reached.
+    Exit status: 0 all proved, or only notes; 1 an alarm (with --alarms: one is kept), or evidence that cannot be read;
+    2 bad input; 3 no upstream or no log could be reached, or there was nothing to ask a log about.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if exported is None and (output is not None or force):
