@@ -5,17 +5,18 @@ in force in one assignment, what is under way ends as it was begun, and whoever 
 earlier servers said.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
+from stubresolver.forward.ourselves import Listening, is_own
 from stubresolver.forward.resolvconf import ServerFile
 from stubresolver.forward.zones import ForwardZone
 from stubresolver.resolve.routes import Route
 from stubresolver.upstream import Demands, Pool, PoolEvent, Upstream, UpstreamOptions, UpstreamStatistics
-from stubresolver.upstream.plain import PlainExchanger, is_own
+from stubresolver.upstream.plain import PlainExchanger
 from stubresolver.watched import LOOK_SECONDS
 
 _AT_ONCE: Final = 128  # plain queries of all tables: each has a socket or a few, of 1,024 descriptors
@@ -29,7 +30,7 @@ class _Plain:
     exchanger: PlainExchanger
     file: ServerFile | None
 
-    def refresh(self, listening: Collection[tuple[str, int]]) -> None:
+    def refresh(self, listening: Listening) -> None:
         """Ask whom the table or its file names now, but for our own listeners."""
         if self.file is None:
             servers = [server for server in self.zone.servers if not is_own(server, listening)]
@@ -51,7 +52,7 @@ class Forwarding:
     ) -> None:
         """`demands` are those of all upstreams; reads the files that the zones name."""
         turns, seconds = trio.CapacityLimiter(_AT_ONCE), options.query_timeout
-        self._listening: Collection[tuple[str, int]] = ()
+        self._listening: Listening = ()
         self._pools: list[Pool] = []
         self._plain: list[_Plain] = []
         self._routes: list[Route] = []
@@ -88,7 +89,7 @@ class Forwarding:
         for pool in self._pools:
             await pool.renew(demands)
 
-    def avoid(self, listening: Collection[tuple[str, int]]) -> None:
+    def avoid(self, listening: Listening) -> None:
         """Never ask our own listeners, by their hosts and ports."""
         self._listening = listening
         for plain in self._plain:

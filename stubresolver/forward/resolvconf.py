@@ -7,13 +7,13 @@ nothing here. What cannot be used is told with its line and ends nothing; while 
 file, nobody is asked: the servers of an earlier network are strangers in the next.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stubresolver.errors import BadInput
-from stubresolver.upstream.plain import is_own
+from stubresolver.forward.ourselves import Listening, is_own
 from stubresolver.upstream.server import PlainServer, private_server
 from stubresolver.watched import WatchedFile
 
@@ -67,9 +67,9 @@ class ServerFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._watched = WatchedFile(path, parse_resolv_conf, OCTETS)
-        self._listening: Collection[tuple[str, int]] = ()
+        self._listening: Listening = ()
 
-    def avoid(self, listening: Collection[tuple[str, int]]) -> None:
+    def avoid(self, listening: Listening) -> None:
         """Leave out our own listeners, by their hosts and ports."""
         self._listening = listening
 

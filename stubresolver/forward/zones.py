@@ -12,9 +12,9 @@ from typing import Final
 
 from stubresolver.errors import BadInput, ConfigError
 from stubresolver.forward.options import ForwardOptions
+from stubresolver.forward.ourselves import Listening, is_own
 from stubresolver.local.names import zone_in, zone_name, zone_set
 from stubresolver.upstream import Upstream, parse_upstream
-from stubresolver.upstream.plain import is_own
 from stubresolver.upstream.server import PlainServer, parse_server
 
 FILE: Final = "resolv.conf:"
@@ -46,7 +46,7 @@ def parse_forward(
     source: str,
     folder: Path,
     upstreams: Collection[Upstream] = (),
-    listening: Collection[tuple[str, int]] = (),
+    listening: Listening = (),
 ) -> tuple[ForwardZone, ...]:
     """Read all tables; `folder` is where relative paths count from. Raises `ConfigError`.
 
@@ -81,7 +81,7 @@ def _prove_apart(zone: ForwardZone, earlier: Sequence[ForwardZone], upstreams: C
         )
 
 
-def _read(table: ForwardOptions, folder: Path, listening: Collection[tuple[str, int]]) -> ForwardZone:
+def _read(table: ForwardOptions, folder: Path, listening: Listening) -> ForwardZone:
     """One table; raises `BadInput`."""
     names = (*(() if table.zone is None else (table.zone,)), *table.zones)
     if not names:
@@ -120,9 +120,7 @@ def _is_plain(text: str) -> bool:
     return text.partition(":")[0] in ("udp", "tcp")
 
 
-def _servers(
-    texts: Sequence[str], listening: Collection[tuple[str, int]]
-) -> tuple[tuple[PlainServer, ...], tuple[Upstream, ...]]:
+def _servers(texts: Sequence[str], listening: Listening) -> tuple[tuple[PlainServer, ...], tuple[Upstream, ...]]:
     """Plain servers and TLS ones, of which one is empty; raises `BadInput`."""
     servers = tuple(parse_server(text) for text in texts if _is_plain(text))
     upstreams = tuple(parse_upstream(text) for text in texts if not _is_plain(text))

@@ -225,7 +225,7 @@ def _own_query(query: bytes, *, edns: bool) -> bytes:
 async def _over_udp(server: PlainServer, wire: bytes) -> bytes:
     """Send one datagram, take its answer; over TCP where that is truncated, or where somebody guesses."""
     with _socket(server, socket.SOCK_DGRAM) as sock:
-        await sock.connect(_address(server))
+        await sock.connect(socket_address(server))
         await sock.send(wire)
         for _ in range(_STRANGERS):
             answer = await sock.recv(_DATAGRAM)
@@ -239,7 +239,7 @@ async def _over_udp(server: PlainServer, wire: bytes) -> bytes:
 async def _over_tcp(server: PlainServer, wire: bytes) -> bytes:
     """One connection for one query: RFC 7766 s8, length and message in one write."""
     with _socket(server, socket.SOCK_STREAM) as sock:
-        await sock.connect(_address(server))
+        await sock.connect(socket_address(server))
         stream, reader = trio.SocketStream(sock), FrameReader()
         await stream.send_all(frame(wire))
         while data := await stream.receive_some():
@@ -269,31 +269,10 @@ def _socket(server: PlainServer, kind: socket.SocketKind) -> trio.socket.SocketT
     return trio.socket.socket(socket.AF_INET6 if server.address.version == 6 else socket.AF_INET, kind)
 
 
-def _address(server: PlainServer) -> tuple[str, int] | tuple[str, int, int, int]:
+def socket_address(server: PlainServer) -> tuple[str, int] | tuple[str, int, int, int]:
     """The server for `connect`; raises OSError for an interface that is not there."""
     address = server.address
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         host = str(IPv6Address(int(address)))
         return host, server.port, 0, socket.if_nametoindex(address.scope_id)
     return str(address), server.port
-
-
-def is_own(server: PlainServer, listening: Collection[tuple[str, int]]) -> bool:
-    """Whether the server is one of our own listeners, by their hosts and ports: it would ask itself without end."""
-    return any(
-        port == server.port and (host == str(server.address) or (host in ("0.0.0.0", "::") and _is_here(server)))  # noqa: S104
-        for host, port in listening
-    )
-
-
-def _is_here(server: PlainServer) -> bool:
-    """Whether the address is one of this machine: what is sent to it comes from it."""
-    if server.address.is_loopback:
-        return True
-    family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect(_address(server))  # sends nothing
-            return bool(sock.getsockname()[0] == str(server.address))
-    except OSError:
-        return False

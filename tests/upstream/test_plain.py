@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stubresolver.errors import NoUpstream
 from stubresolver.local.names import zone_in, zone_set
-from stubresolver.upstream.plain import PlainExchanger, is_own
+from stubresolver.upstream.plain import PlainExchanger
 from stubresolver.upstream.server import PlainServer, parse_server
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.edns import upstream_query
@@ -399,21 +399,3 @@ async def test_no_more_sockets_than_turns():
         await until(lambda: len(results) == 20)
     assert most == 3
     assert all(isinstance(result, bytes) for result in results)
-
-
-@pytest.mark.parametrize(
-    ("server", "listening", "own"),
-    [
-        ("udp://127.0.0.1:5300", [("127.0.0.1", 5300)], True),
-        ("tcp://127.0.0.1:5300", [("127.0.0.1", 5300)], True),
-        ("udp://127.0.0.1:5301", [("127.0.0.1", 5300)], False),
-        ("udp://127.0.0.53", [("127.0.0.1", 53)], False),
-        ("udp://127.0.0.53", [("0.0.0.0", 53)], True),  # noqa: S104
-        ("udp://[::1]", [("::", 53)], True),
-        ("udp://[::1]", [("::1", 53)], True),
-        ("udp://10.255.255.254", [("0.0.0.0", 53)], False),  # noqa: S104
-    ],
-)
-def test_own_listener_is_known(server, listening, own):
-    """Whoever has us ask ourselves is found out, also where we listen on every address."""
-    assert is_own(parse_server(server), listening) == own
