@@ -65,7 +65,7 @@ class Resolver:
         self._known: Local = local or LocalKnowledge()
         self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
         self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
-        self.forgotten = 0  # how often everything was
+        self.forgotten = 0  # how often anything was
         self._patience = Patience(self._give_up_waiting)
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
@@ -134,6 +134,7 @@ class Resolver:
 
         The flights for such names are overtaken, whatever the keys.
         """
+        self.forgotten += 1
         for key in [key for key in self._flights if _is_for(key, name)]:
             self._overtaken.add(self._flights.pop(key))
         found = [key for key in keys if _is_for(key, name) and self._cache.look(key) is not None]

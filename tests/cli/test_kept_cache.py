@@ -95,19 +95,17 @@ async def test_other_demands(autojump_clock: object, tmp_path: Path, caplog: pyt
     ]
 
 
-async def test_forgotten_meanwhile(autojump_clock: object, tmp_path: Path) -> None:
-    """Other demands that come into force while a file is read end the reading."""
+@pytest.mark.parametrize("name", ["", "example"])
+async def test_forgotten_meanwhile(autojump_clock: object, tmp_path: Path, name: str) -> None:
+    """Other demands that come into force while a file is read end the reading; so does a name that is flushed."""
     file, app = tmp_path / "cache.bin", App(KEPT, {})
     names = [f"{number}.example" for number in range(200)]
     fill(app, *names)
     KeptCache(file, KEPT).write(app, TRUST)
     after = App(KEPT, {})
 
-    async def reload() -> None:
-        after._resolver.forget()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(reload)
+        nursery.start_soon(after.commands["cache.flush"], name)
         await KeptCache(file, KEPT).restore(after, TRUST)
     assert not any(known(after, *names[:50]))
     assert after._cache.statistics().entries <= 50
