@@ -1,5 +1,6 @@
 """One question to the running service, over its control socket."""
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import Final, TypeVar
@@ -15,7 +16,7 @@ from stubresolver.verify import printable
 socket_option = click.option(
     "--socket",
     "socket_file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # who may not is told so by `ask_service`, with what to do
     help="The service's control socket. Default: control.sock beside its status file: in $RUNTIME_DIRECTORY (systemd), "
     "/run/stubresolver for root, else in the user's $XDG_RUNTIME_DIR/stubresolver.",
 )
@@ -61,10 +62,11 @@ def _exchange(file: Path, request: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE)
         connection.connect(str(file))
-        connection.sendall(request)
         received = bytearray()
-        while octets := connection.recv(65536):
-            received += octets
-            if len(received) > 2 * MAX_REPLY:
-                break
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has hung up, perhaps with an answer
+            connection.sendall(request)
+            while octets := connection.recv(65536):
+                received += octets
+                if len(received) > 2 * MAX_REPLY:
+                    break
     return bytes(received)

@@ -185,6 +185,38 @@ def test_somebody_else_answers(run: Run, tmp_path: Path, said: bytes, words: str
     assert len(told.err.splitlines()) == 1
 
 
+def test_the_service_is_busy(run: Run, tmp_path: Path) -> None:
+    """A service that hangs up at once, with the question unread, has said so: no talk of pipes."""
+    path = tmp_path / "busy.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+
+        def hang_up() -> None:
+            connection, _ = sock.accept()
+            assert connection.recv(1)  # more than that is sent
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        told = run("cache", "stats", "--socket", path)
+        thread.join(10)
+    assert (told.status, "hung up: it is busy" in told.err) == (2, True), told
+
+
+def test_a_socket_that_is_named_and_not_for_us(run: Run, service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it may be asked is the system's to say, when it is asked: no usage error of the command line."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert run("cache", "stats", "--socket", service).status == 0
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    told = run("cache", "stats", "--socket", service)
+    assert (told.status, "only root and the service's own user may ask it: try sudo" in told.err) == (2, True)
+
+
 def test_the_socket_is_not_for_everybody(run: Run, service: Path) -> None:
     """Another user's question is refused by the system; root asks all the same."""
     service.chmod(0)
