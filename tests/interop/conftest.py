@@ -23,6 +23,7 @@ REQUIRED = {
     "dig": "bind9-dnsutils",
     "kdig": "knot-dnsutils",
     "unbound": "unbound",
+    "knotd": "knot",
     "kresd": "knot-resolver",
     "dnsdist": "dnsdist",
     "unshare": "util-linux",

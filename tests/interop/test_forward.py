@@ -32,14 +32,15 @@ RECORDS = (
 
 @dataclass(frozen=True)
 class Office:
-    """Unbound with the company's records, plain."""
+    """A server with the company's records, plain."""
 
     program: Program
     port: int
+    word: str = "start of service"  # what unbound says when it serves
 
     def ready(self):
         """True once it serves."""
-        return "start of service" in self.program.log
+        return self.word in self.program.log
 
 
 def start_office(folder, address="127.0.0.1", port=None, prefix=(), says="10.0.0.7"):
@@ -161,6 +162,60 @@ def test_query_goes_where_the_service_would_ask(office, upstream, run_service):
     assert done.returncode == 0, done.stderr
     assert "www.corp.example." in done.stdout
     assert f"udp://127.0.0.1:{office.port}, plain DNS for its forward zone: neither encrypted" in done.stdout
+
+
+SIGNED = """$ORIGIN corp.example.
+@ 300 SOA ns h 1 7200 3600 1209600 60
+@ 300 NS ns
+ns 300 A 10.0.0.53
+www 300 A 10.0.0.7
+out 300 CNAME www.example.lab.
+*.wild 300 CNAME www.example.lab.
+old 300 DNAME new
+a.new 300 A 10.0.0.8
+"""
+
+
+@pytest.fixture
+def knot(need, new_folder):
+    """Knot as the company's authoritative server, which signs: it follows no alias out of its zone."""
+    need("knotd")
+    folder = new_folder()
+
+    def make():
+        port = free_port()
+        (folder / "corp.zone").write_text(SIGNED)
+        (folder / "knot.conf").write_text(
+            f'server:\n    listen: 127.0.0.1@{port}\n    rundir: "{folder}"\ndatabase:\n    storage: "{folder}"\n'
+            f'zone:\n  - domain: corp.example\n    storage: "{folder}"\n    file: corp.zone\n    dnssec-signing: on\n'
+            "    zonefile-sync: -1\n    zonefile-load: difference-no-serial\n    journal-content: all\n"
+        )
+        return Office(Program(["knotd", "-c", folder / "knot.conf"], folder / "knot.log"), port, "server started")
+
+    started = start(make)
+    yield started
+    started.program.end()
+
+
+def test_authoritative_server_of_a_zone(knot, upstream, run_service):
+    """An alias that it only names is followed by us; signatures and proofs of its zone come along, AD does not."""
+    service = run_service(
+        [upstream[0]], f'[[forward]]\nzone = "corp.example"\nupstreams = "udp://127.0.0.1:{knot.port}"\n'
+    )
+    reply = ask("dig", service.port, "out.corp.example", "A")
+    assert [data for _, _, data in reply.records()][-2:] == ["192.0.2.1", "192.0.2.2"]
+    assert {"aa", "ad"}.isdisjoint(reply.flags)
+    wild = ask("dig", service.port, "+dnssec", "x.wild.corp.example", "A")
+    assert [kind for _, kind, _ in wild.records()] == ["CNAME", "RRSIG", "CNAME", "A", "A"]
+    assert {kind for _, kind, _ in wild.records("AUTHORITY")} == {"NSEC", "RRSIG"}
+    redirected = ask("dig", service.port, "a.old.corp.example", "A")
+    assert [kind for _, kind, _ in redirected.records()] == ["DNAME", "CNAME", "A"]
+    absent = ask("dig", service.port, "+dnssec", "absent.corp.example", "A")
+    assert absent.status == "NXDOMAIN"
+    assert {"SOA", "NSEC", "RRSIG"} == {kind for _, kind, _ in absent.records("AUTHORITY")}
+    asked = len(upstream[1])
+    ask("dig", service.port, "corp.example", "DS")
+    assert [b"\4corp\7example\0\0\x2b" in wire for wire in upstream[1][asked:]] == [True]
 
 
 @pytest.fixture
