@@ -141,6 +141,11 @@ class DatagramBatch:
         start = _PEERS + slot * _PEER + self._address_at
         return self._memory[start : start + self._address_octets]
 
+    def port(self, slot: int) -> int:
+        """The port that this slot's datagram came from; it stands at the same place in both kinds of address."""
+        start = _PEERS + slot * _PEER + 2
+        return self._memory[start] << 8 | self._memory[start + 1]
+
     def way_back(self, slot: int) -> WayBack:
         """Where an answer to this slot's datagram goes if it is not at hand; to be taken before `send`."""
         start = _PEERS + slot * _PEER

@@ -37,9 +37,7 @@ class Front:
         self._identity = options.identity
         # RFC 7828 s3.1: "the idle timeout value for the TCP connection, specified in units of 100 milliseconds"
         self._keepalive = option(KEEPALIVE, int(options.tcp_idle_seconds * 10).to_bytes(2))
-        self._secret = secrets.token_bytes(
-            32
-        )  # RFC 7873 s7.1: new at each start; clients then learn a new cookie
+        self._secret = secrets.token_bytes(32)  # RFC 7873 s7.1: new at each start; clients then learn a new cookie
 
     def greet(self, query: Query, address: bytes, now: float, *, tcp: bool = False) -> bytes | None:
         """Give the query the options of its reply; the reply itself if it is ours."""

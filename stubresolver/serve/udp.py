@@ -14,6 +14,7 @@ import socket
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from typing import Final
 
 import trio
 
@@ -23,6 +24,11 @@ from stubresolver.serve.batch import BATCH, MAX_DATAGRAM, DatagramBatch, WayBack
 from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
 from stubresolver.wire.query import Query
+
+# Services that answer any datagram with text: echo, daytime, qotd, chargen (RFC 862, 867, 865, 864). Text is no query,
+# so an error sent there would get the next text back, and so on; one forged sender is enough to begin with. BIND drops
+# such ports for the same reason.
+_TALKATIVE: Final = frozenset({7, 13, 17, 19})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class UdpServer:
             query = Query(datagram)
         except MalformedQuery as error:
             self._malformed += 1
-            if len(datagram) > MAX_DATAGRAM:
+            if len(datagram) > MAX_DATAGRAM or self._batch.port(slot) in _TALKATIVE:
                 return None
             return self._front.refuse(datagram, error, self._batch.address(slot), now)
         is_new = not query.is_remembered

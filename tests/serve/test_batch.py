@@ -114,6 +114,16 @@ def test_answer_that_fits_no_slot_is_dropped_alone(size):
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
+def test_port_of_the_sender(address):
+    """Each slot knows the port that its datagram came from."""
+    with served(address, 2) as (batch, _, peers):
+        for peer in peers:
+            peer.send(b"query")
+        batch.receive()
+        assert [batch.port(slot) for slot in (0, 1)] == [peer.getsockname()[1] for peer in peers]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_later_answer_finds_its_way(address):
     """A way back outlives its batch, and a later answer disturbs no batch under way."""
     with served(address, 2) as (batch, _, (late, other)):

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubresolver.serve import Front, UdpServer, UdpStatistics, batch
+from stubresolver.serve import Front, UdpServer, UdpStatistics, batch, udp
 from stubresolver.serve.batch import BATCH, MAX_DATAGRAM
 from stubresolver.wire import query as query_module
 from stubresolver.wire.cookie import answering_cookie
@@ -192,6 +192,23 @@ async def test_oversized_query_gets_no_answer(answers, ask, server_socket):
             assert refusal[3] & 0x0F == 1
             assert is_silent(client)
         server.stop()
+
+
+async def test_no_talk_with_services_that_answer_anything(answers, ask, server_socket, monkeypatch):
+    """What comes from chargen's port and is no query gets silence, or it would get the next line back."""
+    server = UdpServer(server_socket, answers)
+    line = bytes(range(33, 105)) + b"\r\n"
+    with client_of(server_socket) as client:
+        client.send(line)
+        server._drain(0.0)
+        assert not is_silent(client)
+        monkeypatch.setattr(udp, "_TALKATIVE", {client.getsockname()[1]})
+        client.send(line)
+        server._drain(0.0)
+        assert is_silent(client)
+        client.send(ask("hit"))
+        server._drain(0.0)
+        assert not is_silent(client)
 
 
 @settings(max_examples=100, deadline=None)
