@@ -36,12 +36,18 @@ class AllowList:
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """Read `192.168.1.0/24`, `fd00::/8` or a single address; `BadInput` says what was got and expected."""
+    """Read `192.168.1.0/24`, `fd00::/8` or a single address; `BadInput` says what was got and expected.
+
+    What is written as `::ffff:192.168.1.0/120` are IPv4 clients, too (RFC 4291 s2.5.5.2).
+    """
     expected = "expected a network such as 192.168.1.0/24 or fd00::/8, or one address"
     try:
-        return ip_network(text)
+        network = ip_network(text)
     except ValueError as error:
         raise BadInput(f"{text!r}: {error}; {expected}") from None
+    address = network.network_address
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) and network.prefixlen >= 96 else None
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))
 
 
 def check_listening(addresses: Sequence[ListenAddress], allow: Sequence[str]) -> None:

@@ -11,7 +11,9 @@ from stubresolver.serve import check_listening, parse_listen_address
 from stubresolver.serve.allow import AllowList
 
 _four = st.ip_addresses(v=4) | st.sampled_from(["10.0.0.0", "10.0.0.255", "10.0.1.0", "9.255.255.255"]).map(ip_address)
-_six = st.ip_addresses(v=6) | st.sampled_from(["fd00::", "fd00::ffff", "fe00::", "::1", "::2"]).map(ip_address)
+_six = st.ip_addresses(v=6) | st.sampled_from(
+    ["fd00::", "fd00::ffff", "fe00::", "::1", "::2", "::ffff:10.0.0.0", "::ffff:10.0.0.255", "::ffff:127.0.0.1"]
+).map(ip_address)
 
 
 def _network(address, length):
@@ -21,10 +23,15 @@ def _network(address, length):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.builds(_network, _four | _six, st.integers(0, 128)), max_size=4), _four | _six)
 def test_same_as_ipaddress(networks, address):
-    """An address is allowed exactly if it is loopback or in one of the networks."""
-    expected = address.is_loopback or any(
-        address in network for network in map(ip_network, networks) if network.version == address.version
+    """An address is allowed exactly if it is loopback or in a network, whichever way IPv4 is written."""
+    mapped = IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed) if address.version == 4 else address
+    spellings = {4: mapped.ipv4_mapped, 6: mapped}
+    expected = (mapped.ipv4_mapped or mapped).is_loopback or any(
+        spellings[network.version] is not None and spellings[network.version] in network
+        for network in map(ip_network, networks)
+        if mapped.ipv4_mapped is None or network.version == 4 or network.prefixlen >= 96
     )
+    assert (mapped.packed in AllowList(networks)) is expected
     assert (address.packed in AllowList(networks)) is expected
 
 
@@ -35,6 +42,16 @@ def test_mapped_addresses_are_those_of_ipv4():
     assert IPv6Address("::ffff:127.0.0.1").packed in allowed
     assert IPv6Address("::ffff:11.1.2.3").packed not in allowed
     assert IPv6Address("::10.1.2.3").packed not in allowed
+
+
+def test_mapped_networks_are_those_of_ipv4():
+    """A network of such addresses is what it says, however its clients come; all of IPv6 is none of IPv4."""
+    allowed = AllowList(["::ffff:10.0.0.0/104"])
+    assert ip_address("10.1.2.3").packed in allowed
+    assert IPv6Address("::ffff:10.1.2.3").packed in allowed
+    assert ip_address("11.1.2.3").packed not in allowed
+    assert ip_address("fd00::1").packed not in allowed
+    assert IPv6Address("::ffff:10.1.2.3").packed not in AllowList(["::/0"])
 
 
 def test_nobody_but_loopback_without_a_list():
