@@ -60,6 +60,7 @@ _REMEMBERED_OCTETS: Final = 512
 
 _PLAIN = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1, ANCOUNT 0, NSCOUNT 0, ARCOUNT 0
 _WITH_OPT = b"\0\1\0\0\0\0\0\1"
+_OPT_ALONE = b"\0\0\0\0\0\0\0\1"
 _NOT_A_QUERY = QR | OPCODE
 CLASS_IN: Final = b"\0\1"
 _OPT_FIELDS = struct.Struct(">6xBHH")  # version, flags, RDLENGTH
@@ -144,8 +145,12 @@ def malformed_reply(datagram: bytes, error: MalformedQuery) -> bytes | None:
     end = _question_end(datagram)
     # RFC 6891 s6.1.1: "If an OPT record is present in a received request, compliant responders MUST include an OPT
     # record in their respective responses."
-    has_opt = len(datagram) >= end + OPT_OCTETS and datagram[end : end + 3] == OPT_START and end > 12
-    opt = opt_record(extended_rcode=error.rcode >> 4) if has_opt else b""
+    has_opt = len(datagram) >= end + OPT_OCTETS and datagram[end : end + 3] == OPT_START
+    has_opt = has_opt and (end > 12 or datagram[4:12] == _OPT_ALONE)
+    opt = b""
+    if has_opt:
+        # RFC 3225 s3: "The DO bit of the query MUST be copied in the response."
+        opt = opt_record(dnssec_ok=datagram[end + 7] >= 0x80, extended_rcode=error.rcode >> 4)
     flags = bytes((QR | datagram[2] & (OPCODE | RD), RA | datagram[3] & CD | error.rcode & RCODE))
     counts = bytes((0, 1 if end > 12 else 0, 0, 0, 0, 0, 0, 1 if has_opt else 0))
     return datagram[:2] + flags + counts + datagram[12:end] + opt

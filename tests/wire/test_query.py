@@ -242,6 +242,22 @@ def test_reply_has_opt_if_the_query_had():
     assert dns.message.from_wire(reply_to(message(question(kind=252)))).edns == -1
 
 
+@pytest.mark.parametrize("dnssec_ok", [True, False])
+def test_reply_copies_do(dnssec_ok):
+    """RFC 3225 s3, in errors, too."""
+    opt = OPT[:7] + (b"\x80" if dnssec_ok else b"\x7f") + OPT[8:]
+    for octets in (question(kind=252) + opt, question() + opt[:6] + b"\1" + opt[7:]):
+        reply = dns.message.from_wire(reply_to(message(octets, counts=(1, 0, 0, 1))))
+        assert bool(reply.ednsflags & dns.flags.DO) is dnssec_ok
+
+
+def test_reply_has_opt_where_no_question_is():
+    """A message of nothing but OPT gets one back; what only looks like it in another place does not."""
+    assert dns.message.from_wire(reply_to(message(OPT, counts=(0, 0, 0, 1)))).edns == 0
+    for counts in ((0, 1, 0, 0), (2, 0, 0, 1), (0, 0, 0, 2)):
+        assert dns.message.from_wire(reply_to(message(OPT, counts=counts))).edns == -1
+
+
 def check_any(octets):
     try:
         query = Query(octets)
