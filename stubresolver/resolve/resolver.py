@@ -222,7 +222,8 @@ class Resolver:
         else:
             return
         outcome = flight.read(result, None if self._wall is None else self._wall())
-        replacement = self._known.vet(flight.query, outcome) if is_answer(outcome) else None
+        # Whatever its RCODE: some clients look at the records of an error, too.
+        replacement = self._known.vet(flight.query, outcome) if isinstance(outcome, Answer) else None
         if current:
             self._cache.put(key, replacement or outcome, trio.current_time())
         self._end(flight, replacement or outcome)

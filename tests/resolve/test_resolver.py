@@ -545,6 +545,16 @@ async def test_a_withheld_answer(autojump_clock):
         assert resolver.statistics().failures == 1
 
 
+@pytest.mark.parametrize("rcode", [0, 2, 3, 5, 6, 11])
+async def test_every_answer_is_vetted(autojump_clock, rcode):
+    """Records that nobody may have do not pass because of the RCODE that they come with."""
+    knowing = Knowing(withhold=True)
+    upstream = Script(lambda wire: wire[:2] + bytes((0x81, 0x80 | rcode)) + respond(wire)[4:])
+    resolver = Resolver(upstream, AnswerCache(CacheOptions()), ResolverOptions(), knowing)
+    async with running(resolver):
+        assert await resolver.answer(ask()) == b"withheld 0"
+
+
 async def test_failures_are_not_vetted(autojump_clock):
     """Only what an upstream says about a name is looked at."""
     knowing = Knowing(withhold=True)
