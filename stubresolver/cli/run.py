@@ -17,6 +17,7 @@ from stubresolver import systemd
 from stubresolver.app import App, build_all_demands, report_files, report_forwarding
 from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
+from stubresolver.cli.clock import BootClock
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.kept_cache import kept_cache
@@ -97,7 +98,7 @@ def command(
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
         service = _Service(settings, trust, bound, evidence, status_file or default_status_file(), files=files)
-        trio.run(service.run)
+        trio.run(service.run, clock=BootClock())
     return 0
 
 

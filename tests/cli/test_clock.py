@@ -6,6 +6,7 @@ import trio
 
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.cli import clock
+from stubresolver.cli import run as service
 from stubresolver.cli.clock import BootClock
 from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.wire.query import Query
@@ -59,3 +60,13 @@ def test_sleeping_by_it():
             await trio.sleep(0.01)
 
     trio.run(nap, clock=BootClock())
+
+
+def test_the_service_runs_by_it(run, files, monkeypatch):
+    """`stubresolver run` serves by that clock."""
+    clocks = []
+    monkeypatch.setattr(trio, "run", lambda *_, clock: clocks.append(clock))
+    monkeypatch.setattr(service, "log_to_stderr", lambda: None)
+    assert run("run", "--config", files.config, "--listen", "127.0.0.1:0").status == 0
+    (found,) = clocks
+    assert isinstance(found, BootClock)
