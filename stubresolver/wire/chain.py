@@ -37,7 +37,7 @@ def follow(wire: bytes, position: int, answers: int, kind: int) -> tuple[bytes, 
         kinds.setdefault(owner, set()).add(here)
         known = aliases.get(here)
         if known is not None:
-            target = names[rdata] = read_name(wire, rdata)
+            target = names[rdata] = read_once(wire, rdata, names)
             if known.setdefault(owner, target) != target:
                 raise MalformedAnswer(f"two different records of type {here} at one name, expected one")
     if any(kinds[owner] - _BESIDE_CNAME for owner in aliases[CNAME]):

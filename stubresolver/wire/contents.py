@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stubresolver.wire.codes import AAAA, CNAME, DNAME, HTTPS, SVCB, A
-from stubresolver.wire.names import after_name, read_name
+from stubresolver.wire.names import after_name, read_once
 
 _HINTS: Final = {4: (A, 4), 6: (AAAA, 16)}  # SvcParamKeys ipv4hint and ipv6hint: RFC 9460 s7.3
 
@@ -34,9 +34,10 @@ def addresses(wire: bytes, position: int, count: int) -> Iterator[tuple[int, byt
 def owners(wire: bytes, position: int, count: int) -> Iterator[bytes]:
     """Every owner, and every name that a CNAME or DNAME leads to; each once, whole and in lower case."""
     seen = set()
+    names: dict[int, bytes] = {}
     for start, kind, rdata, _ in records(wire, position, count):
         for place in (start, rdata) if kind in (CNAME, DNAME) else (start,):
-            name = read_name(wire, place)
+            name = read_once(wire, place, names)
             if name not in seen:
                 seen.add(name)
                 yield name

@@ -101,13 +101,17 @@ def read_name(wire: bytes, position: int) -> bytes:
 
 
 def read_once(wire: bytes, position: int, names: dict[int, bytes]) -> bytes:
-    """The name at `position`; those that were read before are in `names`, by where they start or are pointed to."""
-    first = wire[position]
-    start = (first & 0x3F) << 8 | wire[position + 1] if first >= POINTER else position
-    name = names.get(start)
-    if name is None:
-        name = names[start] = read_name(wire, start)
-    return name
+    """As `read_name`, for many names of one message: `names` are those that were pointed to before, by their place."""
+    start = position
+    while 0 < (length := wire[position]) < POINTER:
+        position += length + 1
+    if not length:
+        return wire[start : position + 1].lower()
+    target = (length & 0x3F) << 8 | wire[position + 1]
+    rest = names.get(target)
+    if rest is None:
+        rest = names[target] = read_name(wire, target)
+    return wire[start:position].lower() + rest if position > start else rest
 
 
 def after_name(wire: bytes, position: int) -> int:

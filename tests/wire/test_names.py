@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stubresolver.errors import MalformedAnswer
 from stubresolver.wire.answer import Answer
+from stubresolver.wire.contents import owners
 from stubresolver.wire.edns import upstream_query
 from stubresolver.wire.names import after_name, read_name, read_once, skip_name
 from stubresolver.wire.query import Query
@@ -54,6 +55,22 @@ def test_many_long_names_take_little(kind, before, section):
     wire = Counted(b"\0\0\x81\x80\0\1" + struct.pack(">3H", *counts) + QUERY.wire[12:] + first + one * count)
     Answer.parse(wire, upstream_query(QUERY))
     assert wire.looks < 20 * count + 2_000
+
+
+@pytest.mark.parametrize("label", [b"", b"\1y"])
+def test_many_equal_aliases_take_little(label):
+    """64 KiB of one alias, said again and again: where it leads is read once."""
+    octets, pointer = chained(QUERY.end + 30, 125)
+    first = record(TO_QUESTION, 46, bytes(18) + octets)
+    one = record(TO_QUESTION, 5, label + pointer)
+    count = (65_000 - len(first)) // len(one)
+    wire = Counted(b"\0\0\x81\x80\0\1" + struct.pack(">3H", count + 1, 0, 0) + QUERY.wire[12:] + first + one * count)
+    answer = Answer.parse(wire, upstream_query(QUERY))
+    assert wire.looks < 30 * count + 2_000
+    message = Counted(wire)
+    target = label + b"\1x" * 125 + b"\0"
+    assert list(owners(message, QUERY.end, count + 1)) == list(answer.owners(QUERY)) == [b"\1n\0", target]
+    assert message.looks < 30 * count + 2_000
 
 
 @pytest.mark.parametrize(("labels", "fits"), [(0, True), (1, True), (2, False), (60, False)])
