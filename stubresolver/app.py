@@ -280,18 +280,23 @@ def report_forwarding(forwarding: Forwarding, zone: ForwardZone | None = None) -
         log.warning("%s", problem)
 
 
-def report_event(event: PoolEvent) -> None:
-    """One log line for each judgement, failed dial and lost connection; never a name that a client asked for."""
+def report_event(event: PoolEvent, zone: ForwardZone | None = None) -> None:
+    """One log line for each judgement, failed dial and lost connection; never a name that a client asked for.
+
+    `zone` is what the upstream is asked for, where that is not every name.
+    """
+    where = "" if zone is None else f"forward {zone}: "
+    upstream = f"{where}{event.upstream}"
     match event:
-        case Judged(upstream, verdict, again):
+        case Judged(_, verdict, again):
             _report_verdict(upstream, verdict, again=again)
-        case DialFailed(upstream, error):
-            log.warning("%s", error.summary if str(upstream) in error.summary else f"{upstream}: {error.summary}")
-        case ConnectionLost(upstream, reason):
+        case DialFailed(bare, error):
+            log.warning("%s", f"{where if str(bare) in error.summary else f'{upstream}: '}{error.summary}")
+        case ConnectionLost(_, reason):
             log.info("%s: connection lost: %s", upstream, reason)
 
 
-def _report_verdict(upstream: Upstream, verdict: Verdict, *, again: bool) -> None:
+def _report_verdict(upstream: str, verdict: Verdict, *, again: bool) -> None:
     judged = "judged again: " if again else ""
     if verdict.allowed:
         log.info("%s: %sallowed: %s", upstream, judged, verdict.summary)

@@ -48,7 +48,7 @@ class Forwarding:
         zones: Sequence[ForwardZone],
         demands: Mapping[Upstream, Demands],
         options: UpstreamOptions = UpstreamOptions(),  # noqa: B008 - immutable
-        report: Callable[[PoolEvent], None] = lambda _: None,
+        report: Callable[[PoolEvent, ForwardZone], None] = lambda _event, _zone: None,
     ) -> None:
         """`demands` are those of all upstreams; reads the files that the zones name."""
         turns, seconds = trio.CapacityLimiter(_AT_ONCE), options.query_timeout
@@ -58,7 +58,8 @@ class Forwarding:
         self._routes: list[Route] = []
         for zone in zones:
             if zone.upstreams:
-                pool = Pool({upstream: demands[upstream] for upstream in zone.upstreams}, options, report)
+                of_zone = {upstream: demands[upstream] for upstream in zone.upstreams}
+                pool = Pool(of_zone, options, _about(zone, report))
                 self._pools.append(pool)
                 self._routes.append(Route(zone.zones, pool, zone.max_ttl))
             else:
@@ -132,3 +133,8 @@ class Forwarding:
         """What is known of all servers."""
         found = [line for pool in self._pools for line in pool.statistics().upstreams]
         return (*found, *(line for plain in self._plain for line in plain.exchanger.statistics()))
+
+
+def _about(zone: ForwardZone, report: Callable[[PoolEvent, ForwardZone], None]) -> Callable[[PoolEvent], None]:
+    """Who is told of the events of one zone's upstreams."""
+    return lambda event: report(event, zone)

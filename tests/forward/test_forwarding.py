@@ -8,10 +8,10 @@ import trio
 
 from stubresolver.app import App
 from stubresolver.config import Settings, parse_settings
-from stubresolver.errors import NoUpstream
+from stubresolver.errors import ConnectFailed, NoUpstream
 from stubresolver.forward import Forwarding
 from stubresolver.local.names import zone_name
-from stubresolver.upstream import parse_upstream
+from stubresolver.upstream import DialFailed, parse_upstream
 from stubresolver.wire.edns import upstream_query
 from stubresolver.wire.query import Query
 
@@ -163,6 +163,16 @@ def test_hundred_zones_are_one_table_of_names(tmp_path: Path) -> None:
     found = app._routes.of_name(zone_name("a.b.z57.example"))
     assert found is app._forwarding.routes[57]
     assert app._routes.of_name(zone_name("z100.example")) is None
+
+
+@pytest.mark.parametrize("summary", ["tls://10.0.0.1: refused", "refused"])
+def test_events_name_their_zone(tmp_path: Path, caplog: pytest.LogCaptureFixture, summary: str) -> None:
+    """A line of the log about an upstream says for which names it is asked."""
+    settings = settings_of('[[forward]]\nzone = "a"\nupstreams = "tls://10.0.0.1"\n', tmp_path)
+    app = App(settings, dict.fromkeys(settings.all_upstreams))
+    [pool] = app._forwarding._pools
+    pool._report(DialFailed(settings.forward[0].upstreams[0], ConnectFailed(summary)))
+    assert [record.getMessage() for record in caplog.records] == ["forward a: tls://10.0.0.1: refused"]
 
 
 def test_upstreams_of_zones_have_pools_of_their_own(tmp_path: Path) -> None:

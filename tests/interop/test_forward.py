@@ -134,6 +134,7 @@ def test_tls_zone_is_judged_by_its_own_policy(world, upstream, run_service):
         service = run_service([upstream[0]], zone + 'policy = "corp.toml"\n', corp="[ct]\nrequired = false\n")
         assert ask("dig", service.port, "example.lab", "A").records()[0][2] == "192.0.2.1"
         assert f"forward example.lab: tls://127.0.0.1:{port}#dns.lab: " in service.log
+        assert f"forward example.lab: tls://127.0.0.1:{port}#dns.lab: allowed: " in service.log
         file = service.folder / "stubresolver.toml"
         checked = run_command(service.folder, "run", "--check", "--config", file)
         assert f"upstream: forward example.lab: tls://127.0.0.1:{port}#dns.lab: " in checked.stdout
