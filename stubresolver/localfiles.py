@@ -70,7 +70,7 @@ class LocalFiles:
         self._blocking = [WatchedFile(Path(entry.file), parse_list, LIST_OCTETS) for entry in options.block_lists]
         self._allowing = [WatchedFile(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
         self._blocks: BlockLists | None = None
-        self._knowledge = LocalKnowledge(special=self._special, records=self._records, guard=self._guard)
+        self._knowledge = self._build_knowledge()
 
     @property
     def counts(self) -> LocalCounts:
@@ -89,21 +89,18 @@ class LocalFiles:
         return (*found, *self._knowledge.problems)
 
     def read(self, *, gently: bool = False) -> LocalKnowledge:
-        """Read every file that has changed; blocks, for seconds where a list is long. `gently` lets others run."""
-        for source in self._hosts:
+        """Read every file that has changed; blocks, for seconds where a list is long. `gently` lets others run.
+
+        Files that say what they said before make no other knowledge: what was answered by it need not be forgotten.
+        """
+        before = [source.content for source in self._sources]
+        for source in self._sources:
             source.read(gently=gently)
-        if any([source.read(gently=gently) for source in (*self._blocking, *self._allowing)]):  # noqa: C419 - each
+        changed = [source.content is not content for source, content in zip(self._sources, before, strict=True)]
+        if any(changed[len(self._hosts) :]):
             self._blocks = self._build_blocks()
-        self._knowledge = LocalKnowledge(
-            special=self._special,
-            hosts=merge_hosts(source.content for source in self._hosts if source.content is not None),
-            records=self._records,
-            blocks=self._blocks,
-            block_aliases=self._options.block_aliases,
-            guard=self._guard,
-            counts=self._counts,
-            report=self._report,
-        )
+        if any(changed):
+            self._knowledge = self._build_knowledge()
         return self._knowledge
 
     async def watch(self, apply: Callable[[LocalKnowledge], None]) -> None:
@@ -125,6 +122,19 @@ class LocalFiles:
     @property
     def _sources(self) -> tuple[WatchedFile[Hosts] | WatchedFile[ListFile], ...]:
         return (*self._hosts, *self._blocking, *self._allowing)
+
+    def _build_knowledge(self) -> LocalKnowledge:
+        """What the configuration and the files say now."""
+        return LocalKnowledge(
+            special=self._special,
+            hosts=merge_hosts(source.content for source in self._hosts if source.content is not None),
+            records=self._records,
+            blocks=self._blocks,
+            block_aliases=self._options.block_aliases,
+            guard=self._guard,
+            counts=self._counts,
+            report=self._report,
+        )
 
     def _build_blocks(self) -> BlockLists | None:
         """The lists that could be read; None where none blocks anything."""

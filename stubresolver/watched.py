@@ -42,7 +42,7 @@ class WatchedFile(Generic[_C]):
     """One file: what was last read of it, and whether it still is the same."""
 
     def __init__(self, path: Path, parse: Callable[[str, Iterator[bytes]], _C], limit: int) -> None:
-        self.content: _C | None = None
+        self.content: _C | None = None  # another object only where it says something else
         self._path = path
         self._parse = parse
         self._limit = limit
@@ -88,7 +88,7 @@ class WatchedFile(Generic[_C]):
         if _state(self._path) != self._read:
             self._read = _NEVER
             self.problem = f"{self._path}: changed while it was read; it is read again when it has settled"
-        if self.content is None or not self.problem:
+        if (self.content is None or not self.problem) and content != self.content:
             self.content = content
 
 

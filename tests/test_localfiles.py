@@ -144,6 +144,27 @@ def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
     assert files.problems == ()
 
 
+def test_what_says_the_same_is_the_same(tmp_path: Path) -> None:
+    """A file that was touched, written anew with the same words, or taken away, changes nothing that is known.
+
+    Else what is in the cache, and would carry a machine through an outage, would go whenever a network manager writes.
+    """
+    hosts, ads = tmp_path / "hosts", tmp_path / "ads"
+    hosts.write_bytes(b"10.0.0.1 nas\n")
+    ads.write_bytes(b"ads.example\n")
+    files = LocalFiles(options(hosts=[hosts], block=[ads]))
+    first = files.read()
+    for change in (
+        lambda: os.utime(hosts, (1, 1)),
+        lambda: hosts.write_bytes(b"# of today\n10.0.0.1 nas\n"),
+        lambda: ads.write_bytes(b"ADS.example\n"),
+        ads.unlink,
+    ):
+        change()
+        assert files.read() is first
+    assert "cannot be read" in files.problems[0]
+
+
 def test_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of one version and half of another is no version: what was in force stays until the file has settled."""
     path = tmp_path / "hosts"

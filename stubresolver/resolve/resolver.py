@@ -119,8 +119,9 @@ class Resolver:
 
     def know(self, local: Local) -> None:
         """Other things are known here from now on: what was answered by the earlier ones is forgotten."""
-        self._known = local
-        self.forget()
+        if local is not self._known:
+            self._known = local
+            self.forget()
 
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""

@@ -522,6 +522,17 @@ async def test_what_is_known_here(autojump_clock):
         assert resolver.statistics().local == 1
 
 
+async def test_what_was_known_before(autojump_clock):
+    """To be told the same knowledge once more forgets nothing."""
+    upstream, knowing = Upstream(), Knowing()
+    resolver = Resolver(upstream, AnswerCache(CacheOptions()), ResolverOptions(), knowing)
+    async with running(resolver):
+        await resolver.answer(ask())
+        resolver.know(knowing)
+        await resolver.answer(ask())
+    assert len(upstream.queries) == 1
+
+
 async def test_a_withheld_answer(autojump_clock):
     """What takes an answer's place is given to all who wait and kept; nobody gets the answer, now or later."""
     upstream = Upstream()
