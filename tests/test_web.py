@@ -327,9 +327,13 @@ async def test_a_gzip_that_was_not_asked_for_is_unpacked_within_the_limit(contex
     ("encoding", "body", "problem"),
     [
         ("gzip", b"plain", "says that it is gzip and is not"),
-        ("gzip", gzip.compress(b"list")[:-3], "does not end where its gzip ends"),
+        ("gzip", gzip.compress(b"list", mtime=0)[:-3], "does not end where its gzip ends"),
         ("gzip", zlib.compress(b"list"), "says that it is gzip and is not"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"list")), "is encoded as 'gzip, gzip', expected it as it is"),
+        (
+            "gzip, gzip",
+            gzip.compress(gzip.compress(b"list", mtime=0), mtime=0),
+            "is encoded as 'gzip, gzip', expected it as it is",
+        ),
         ("br", b"\x0b\x01", "is encoded as 'br', expected it as it is"),
     ],
 )

@@ -58,11 +58,11 @@ def test_any_octets_give_an_sct_or_malformed_sct(octets):
     assert len(sct.extensions) + len(sct.signature) + 47 == len(octets)
 
 
-@pytest.mark.parametrize("end", range(len(SCT)))
-def test_an_sct_cut_anywhere_is_malformed(end):
-    """No prefix of an SCT is an SCT."""
-    with pytest.raises(MalformedSct):
-        parse_sct(SCT[:end])
+def test_an_sct_cut_anywhere_is_malformed():
+    """No prefix of an SCT is an SCT; how many there are, the signature says, whose length differs each time."""
+    for end in range(len(SCT)):
+        with pytest.raises(MalformedSct):
+            parse_sct(SCT[:end])
 
 
 def test_octets_after_the_signature_are_malformed():
