@@ -35,6 +35,7 @@ from stubresolver.upstream import (
     PoolEvent,
     PoolStatistics,
     Upstream,
+    renew_all,
 )
 from stubresolver.verify import Mode, Presented, Remembered, Verdict, Verifier
 from stubresolver.wire import Query, UpstreamForm
@@ -54,9 +55,16 @@ class App:
     """A resolver with its upstreams: built from values, run once."""
 
     def __init__(
-        self, settings: Settings, demands: Mapping[Upstream, Demands], files: LocalFiles | None = None
+        self,
+        settings: Settings,
+        demands: Mapping[Upstream, Demands],
+        files: LocalFiles | None = None,
+        wall: Callable[[], int] | None = None,
     ) -> None:
-        """`demands` names the upstreams, the most preferred one first; `files` have been read."""
+        """`demands` names the upstreams, the most preferred one first; `files` have been read.
+
+        `wall` gives seconds since 1970, by which signatures in answers end.
+        """
         self._settings = settings
         self._files = files
         special = SpecialNames(forwarded=settings.forwarded)
@@ -69,7 +77,7 @@ class App:
         self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here, form)
         self._cache = AnswerCache(settings.cache)
         exchanger = self._routes if settings.forward else self._pool  # without zones no query looks for one
-        self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known)
+        self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known, wall)
         self._stopping = trio.Event()
 
     async def serve(
@@ -142,8 +150,7 @@ class App:
 
         `forget` the answers from before, too, where the demands are not the same as before.
         """
-        await self._pool.renew(demands)
-        await self._forwarding.renew(demands)
+        await renew_all([self._pool, *self._forwarding.pools], demands)
         if forget:
             self._resolver.forget()
 

@@ -120,7 +120,7 @@ def command(
     if chain_file is not None and (upstreams or kept):
         raise BadInput("--chain audits a file; it does not go with --upstream or --kept")
     if upstreams:
-        settings = replace(settings, upstreams=tuple(dict.fromkeys(map(parse_upstream, upstreams))))
+        settings = replace(settings, upstreams=tuple(dict.fromkeys(map(parse_upstream, upstreams))), forward=())
     trust, roots = load_trust(settings, anchors_file), web_anchors(settings, roots_file)
     with _evidence(settings) as evidence:
         given = None
@@ -128,7 +128,7 @@ def command(
             verifier = Verifier(load_policy(settings.policy_file, anchors_file), trust.log_list)
             given = [from_file(chain_file, address, verifier)]
         elif kept:
-            given = from_evidence(evidence, settings.upstreams)
+            given = from_evidence(evidence, settings.all_upstreams)
         return trio.run(_audit, _Asked(settings, trust, evidence, given, roots, as_json=as_json))
 
 

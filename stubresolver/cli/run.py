@@ -144,7 +144,7 @@ class _Service:
         self._evidence = evidence
         self._status_file = status
         self._reloads = 0
-        self._app = App(settings, build_all_demands(trust, evidence), files)
+        self._app = App(settings, build_all_demands(trust, evidence), files, lambda: int(utc_now().timestamp()))
         self._outcome, self._reloaded = "", True  # of the start or of the last reload
         self._clock = self._doubt_clock()
         self._alarms = 0  # of audits, kept until a person dismisses them

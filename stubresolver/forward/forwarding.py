@@ -85,10 +85,10 @@ class Forwarding:
                 await nursery.start(plain.exchanger.run)
             task_status.started()
 
-    async def renew(self, demands: Mapping[Upstream, Demands]) -> None:
-        """Judge the same upstreams by other demands from now on."""
-        for pool in self._pools:
-            await pool.renew(demands)
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Those of the zones that are asked over TLS."""
+        return tuple(self._pools)
 
     def avoid(self, listening: Listening) -> None:
         """Never ask our own listeners, by their hosts and ports."""

@@ -15,7 +15,7 @@ What it may not do: judge, know what a query or an answer means, or let an excha
 
 import functools
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 import trio
 
@@ -79,16 +79,11 @@ class Pool:
         self._start(self._connected_and_asked(query), reply)
 
     async def renew(self, demands: Mapping[Upstream, Demands]) -> None:
-        """From now on judge by other demands, of the same upstreams.
+        """From now on judge by other demands, of the same upstreams; as `renew_all`."""
+        await renew_all([self], demands)
 
-        Connections that stand are judged again before anything changes; those that pass stay.
-        """
-        judged: dict[Channel, Verdict | UpstreamError] = {}
-        while unjudged := [line for line in self._lines if line.channel is not None and line.channel not in judged]:
-            for line in unjudged:
-                if line.channel is not None:
-                    judged[line.channel] = await _judged_again(line.channel, demands[line.upstream])
-        # No await from here on: there is no moment in which one upstream is judged by the old demands, one by the new.
+    def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:
+        """Put other demands in force, by which every connection that stands has been judged; for `renew_all`."""
         for line in self._lines:
             line.demands = demands[line.upstream]
             line.health = self._health
@@ -97,6 +92,11 @@ class Pool:
                 self._take_judgement(line, line.channel, judged[line.channel])
         if self._nursery is not None:
             self._nursery.start_soon(self._prewarm)
+
+    @property
+    def standing(self) -> list[tuple[Upstream, Channel]]:
+        """The connections that stand."""
+        return [(line.upstream, line.channel) for line in self._lines if line.channel is not None]
 
     def statistics(self) -> PoolStatistics:
         """What is known of all upstreams, in order of preference."""
@@ -358,6 +358,20 @@ class Pool:
         if not errors:
             return NoUpstream("no upstream can be asked" if self._lines else "no upstream is configured")
         return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
+
+
+async def renew_all(pools: Sequence[Pool], demands: Mapping[Upstream, Demands]) -> None:
+    """From now on judge by other demands, of the same upstreams, in all pools at one moment.
+
+    Connections that stand are judged again before anything changes; those that pass stay.
+    """
+    judged: dict[Channel, Verdict | UpstreamError] = {}
+    while unjudged := [each for pool in pools for each in pool.standing if each[1] not in judged]:
+        for upstream, channel in unjudged:
+            judged[channel] = await _judged_again(channel, demands[upstream])
+    # No await from here on: there is no moment in which one upstream is judged by the old demands, one by the new.
+    for pool in pools:
+        pool.take(demands, judged)
 
 
 async def _judged_again(channel: Channel, demands: Demands) -> Verdict | UpstreamError:

@@ -21,7 +21,7 @@ from stubresolver.errors import (
     ProtocolViolation,
     UpstreamError,
 )
-from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream
+from stubresolver.upstream import ConnectionLost, DialFailed, Judged, Pool, UpstreamOptions, parse_upstream, renew_all
 from stubresolver.verify.verdict import Mode
 from stubresolver.wire.framing import FrameReader, frame
 from tests.upstream.conftest import FakeJudge, FakeRecorder
@@ -764,3 +764,25 @@ def test_options_have_bounds():
                 msgspec.convert(builtins | {name: value}, UpstreamOptions)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"unknown": 1.0}, UpstreamOptions)
+
+
+async def test_several_pools_change_at_one_moment(autojump_clock, internet, demands, allowed, refused):
+    """While the connections of one pool are judged again the other's demands are still the old ones, too."""
+    async with (
+        running(internet, demands, {A: internet.dot(echo)}) as first,
+        running(internet, demands, {B: internet.dot(echo)}) as second,
+    ):
+        await wait_all_tasks_blocked()
+        seen = []
+
+        class Looks(FakeRecorder):
+            """A recorder that looks at both pools when it is told of a judgement."""
+
+            async def record(self, *_):
+                await trio.lowlevel.checkpoint()
+                seen.append([pool.statistics().upstreams[0].verdict for pool in (first, second)])
+
+        stricter = replace(demands, judge=FakeJudge(refused), recorder=Looks())
+        await renew_all([first, second], {A: stricter, B: stricter})
+        assert seen[:2] == [[allowed, allowed]] * 2
+        assert first.standing == second.standing == []
