@@ -189,6 +189,17 @@ def test_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, monk
     assert files.problems == ()
 
 
+def test_file_that_grows_while_it_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size that a file has when it is opened is no promise."""
+    path = tmp_path / "hosts"
+    path.write_bytes(b"10.0.0.1 nas\n")
+    pieces = iter([bytes(HOSTS_OCTETS), b"#", b""])
+    monkeypatch.setattr(os, "read", lambda *_: next(pieces))
+    files = LocalFiles(options(hosts=[path]))
+    files.read()
+    assert "grew beyond" in files.problems[0]
+
+
 def test_forwarded_and_private_zones() -> None:
     """Zones with their own servers are left to them, and may have private addresses."""
     files = LocalFiles(options(), forwarded=zone_set(["home.arpa"]), private=zone_set(["corp.example"]))

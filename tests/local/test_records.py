@@ -67,6 +67,12 @@ def test_alias_is_followed_through_what_is_known_here(ask):
     assert lines(ask("home.lan", "AAAA"))[1:] == ["localhost. 10800 IN AAAA ::1"]
 
 
+def test_alias_in_other_letters_is_followed(query, read):
+    """Names are compared without regard to case (RFC 4343 s3), the target of an alias as well."""
+    known = LocalKnowledge(records=StaticRecords(parse_records("files.lan. CNAME NAS.Lan.\nnas.LAN. A 10.0.0.5")))
+    assert [str(rrset[0]) for rrset in read(known.reply(query("files.lan"))).answer] == ["NAS.Lan.", "10.0.0.5"]
+
+
 def test_alias_to_a_type_that_is_not_there(ask):
     """The alias alone, NOERROR."""
     reply = ask("files.lan", "AAAA")

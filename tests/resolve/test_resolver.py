@@ -329,6 +329,20 @@ async def test_stop_lets_flights_land(autojump_clock):
         assert nursery.cancel_scope.cancel_called is False
 
 
+async def test_stop_starts_nothing_in_the_background(autojump_clock):
+    """An answer near its end is still given out, and not fetched anew for a cache that is about to go."""
+    upstream = Upstream(delay=0)
+    resolver = make(upstream)
+    async with running(resolver):
+        await resolver.answer(ask())
+        await resolver.stop(0)
+        await trio.sleep(58)
+        for _ in range(3):
+            assert resolver.answer_nowait(ask(), trio.current_time())
+        await trio.sleep(1)
+    assert len(upstream.queries) == 1
+
+
 async def test_stop_ends_what_does_not_land(autojump_clock):
     """After the grace time whoever still waits gets SERVFAIL, once: an answer that comes later reaches nobody."""
     resolver = make(Upstream(delay=5))
@@ -649,3 +663,12 @@ async def test_of_the_clients_network_nothing_is_sent_but_that_nothing_is(autoju
     found = [each for each in asked.options if isinstance(each, dns.edns.ECSOption)]
     assert [(each.address, each.srclen, each.scopelen) for each in found] == prefixes
     assert len(asked.to_wire()) % 128 == 0
+
+
+async def test_no_client_is_told_a_longer_life_than_the_answer_has_here(autojump_clock):
+    """`max_ttl` is a cap on what is told, too: a client that keeps it for a year keeps what we forgot long ago."""
+    resolver = make(Script(lambda wire: respond(wire, ttl=2**31 - 1)))
+    for later, left in ((0, 86400), (100, 86300)):
+        await trio.sleep(later)
+        [rrset] = dns.message.from_wire(await resolver.answer(ask())).answer
+        assert rrset.ttl == left
