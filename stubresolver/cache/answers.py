@@ -50,6 +50,10 @@ class AnswerCache:
         self._insertions = 0
         self._evictions = 0
 
+    def longest(self, answer: Answer) -> int:
+        """The longest life that such an answer may have here, in seconds; clients are told no longer one."""
+        return self._options.max_negative_ttl if answer.negative else self._options.max_ttl
+
     def get(self, key: bytes, now: float) -> Entry | None:
         """What is kept under the key, if it has not ended; its age is `now - came`."""
         entry = self._entries.get(key)
@@ -156,8 +160,7 @@ class AnswerCache:
         if not isinstance(answer, Answer):
             return answer.ttl
         if is_answer(answer):
-            longest = options.max_negative_ttl if answer.negative else options.max_ttl
-            return min(max(answer.ttl, options.min_ttl), longest) if answer.ttl else 0
+            return min(max(answer.ttl, options.min_ttl), self.longest(answer)) if answer.ttl else 0
         # A failure that follows another one: twice as long, unless the other one ended so long ago that it says nothing
         # about this one (RFC 9520 s3.2: "an exponential or linear backoff algorithm").
         if old is not None and isinstance(old.answer, Answer) and not is_answer(old.answer):

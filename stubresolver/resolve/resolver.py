@@ -223,8 +223,11 @@ class Resolver:
         else:
             return
         outcome = flight.read(result, None if self._wall is None else self._wall())
-        # Whatever its RCODE: some clients look at the records of an error, too.
-        replacement = self._known.vet(flight.query, outcome) if isinstance(outcome, Answer) else None
+        replacement = None
+        if isinstance(outcome, Answer):
+            outcome.cap(self._cache.longest(outcome))
+            # Whatever its RCODE: some clients look at the records of an error, too.
+            replacement = self._known.vet(flight.query, outcome)
         if current:
             self._cache.put(key, replacement or outcome, trio.current_time())
         self._end(flight, replacement or outcome)

@@ -140,6 +140,15 @@ class Answer:
         """The answer as octets without its question, with the TTLs that it came with."""
         return self._head + self._fresh
 
+    def cap(self, ttl: int) -> None:
+        """Let no TTL be longer: for who has just parsed it, before anybody else sees it (RFC 8767 s4)."""
+        if any(_TTL.unpack_from(self._fresh, offset)[0] > ttl for offset in self._offsets):
+            tail = bytearray(self._fresh)
+            for offset in self._offsets:
+                _TTL.pack_into(tail, offset, min(ttl, _TTL.unpack_from(tail, offset)[0]))
+            self._fresh = self._tail = bytes(tail)
+            self.ttl = min(self.ttl, ttl)
+
     def render(self, query: Query, age: int) -> bytes:
         """The reply to one client: its own id and question, TTLs that are `age` seconds older, cut to its size."""
         if age != self._age:

@@ -149,10 +149,6 @@ def _ttls(case: Case) -> Iterator[tuple[Record, int, int]]:
             yield key, ours[key], theirs[key]
 
 
-def _capped(case: Case, _key: Record, ours: int, theirs: int) -> bool:
-    return ours > 86_400 >= theirs >= 86_400 - case.elapsed - _SECOND
-
-
 def _least(case: Case, _key: Record, ours: int, theirs: int) -> bool:
     return case.who == KRESD and ours == 0 and theirs <= 5
 
@@ -250,12 +246,6 @@ CLASSES = (
         "The same record, fetched at another moment of the run. Our cache keeps whole answers, for each question and "
         "RD, AD, CD, EDNS and DO by itself; theirs keep RRsets that several questions share.",
         _age,
-    ),
-    Class(
-        "TTLs of more than a day",
-        "Kept for a day (`cache.max_ttl`) by all three, but we tell the client the TTL that came; the others tell it "
-        "a day.",
-        _other_ttl(_capped),
     ),
     Class("TTL 0", "Given as 0 and not kept. knot-resolver makes it five seconds.", _other_ttl(_least)),
     Class(
