@@ -119,9 +119,12 @@ class Queues:
 
     def _next(self, spare: Entry) -> Entry:
         """Whom to look at: the oldest of the small queue while that has more than its part, else of the main one."""
-        small, main = self._small.oldest, self._main.oldest
-        order = (small, main) if self._small.octets > self._tenth else (main, small)
-        return next((entry for entry in order if entry is not None and entry is not spare), spare)
+        first, second = self._main.oldest, self._small.oldest
+        if self._small.octets > self._tenth:
+            first, second = second, first
+        if first is not None and first is not spare:
+            return first
+        return spare if second is None else second
 
     def _is_spared(self, entry: Entry, spare: Entry) -> bool:
         """Whether it stays and moves to the end of the main queue; what counts for that is used up."""

@@ -142,12 +142,17 @@ class Answer:
 
     def cap(self, ttl: int) -> None:
         """Let no TTL be longer: for who has just parsed it, before anybody else sees it (RFC 8767 s4)."""
-        if any(_TTL.unpack_from(self._fresh, offset)[0] > ttl for offset in self._offsets):
-            tail = bytearray(self._fresh)
-            for offset in self._offsets:
-                _TTL.pack_into(tail, offset, min(ttl, _TTL.unpack_from(tail, offset)[0]))
-            self._fresh = self._tail = bytes(tail)
-            self.ttl = min(self.ttl, ttl)
+        fresh, unpack = self._fresh, _TTL.unpack_from
+        for offset in self._offsets:
+            if unpack(fresh, offset)[0] > ttl:
+                break
+        else:
+            return  # nearly every answer
+        tail = bytearray(fresh)
+        for offset in self._offsets:
+            _TTL.pack_into(tail, offset, min(ttl, unpack(tail, offset)[0]))
+        self._fresh = self._tail = bytes(tail)
+        self.ttl = min(self.ttl, ttl)
 
     def render(self, query: Query, age: int) -> bytes:
         """The reply to one client: its own id and question, TTLs that are `age` seconds older, cut to its size."""
