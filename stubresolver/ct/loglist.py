@@ -117,7 +117,7 @@ class LogList:
         """
         denied = {**DENIED_LOGS, **also_denied}
         try:
-            document = msgspec.convert(json.loads(octets, object_pairs_hook=_unique), _Document)
+            document = msgspec.convert(json.loads(octets, object_pairs_hook=unique_names), _Document)
         except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
             raise LogListError(f"not a log list in the v3 schema: {error}") from None
         logs: dict[bytes, Log] = {}
@@ -142,12 +142,15 @@ class LogList:
         )
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose names are unique (RFC 8259 s4): else two readers of one list could see two lists."""
+def unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose names are unique (RFC 8259 s4): else two readers of one list could see two lists.
+
+    For `json.loads(object_pairs_hook=...)`; raises ValueError.
+    """
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the name {name!r} stands twice in an object")
+            raise ValueError(f"the name {name[:40]!r} stands twice in an object")
         found[name] = value
     return found
 

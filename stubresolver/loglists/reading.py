@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from stubresolver.ct import Log, LogList
+from stubresolver.ct.loglist import unique_names
 from stubresolver.errors import LogListError, SourceRefused
 from stubresolver.loglists import mozilla
 
@@ -147,7 +148,7 @@ def _parsed(octets: bytes) -> LogList:
 def _document(text: str) -> dict[str, Any]:
     """The JSON of a list. Names are unique (RFC 8259 s4): else two readers of one list could see two lists."""
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        document = json.loads(text, object_pairs_hook=unique_names, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         written = text.rstrip()
         if error.pos >= len(written) or not written.endswith("}") or error.msg.startswith("Unterminated"):
@@ -158,15 +159,6 @@ def _document(text: str) -> dict[str, Any]:
     except RecursionError:
         raise SourceRefused(_TOO_DEEP) from None
     return dict(document)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the name {name[:40]!r} stands twice in an object")
-        found[name] = value
-    return found
 
 
 def _no_number(word: str) -> object:
