@@ -17,27 +17,20 @@ from stubresolver.cache import AnswerCache, pack, unpack
 from stubresolver.config import Settings
 from stubresolver.control import CacheCommands, Command
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
-from stubresolver.evidence import EvidenceStore, Recalled
 from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.local import LocalKnowledge, SpecialNames
 from stubresolver.localfiles import LocalFiles
+from stubresolver.loglines import report_event, report_files, report_forwarding
 from stubresolver.resolve import Resolver
 from stubresolver.resolve.routes import Routes
 from stubresolver.serve import Front, TcpServer, UdpServer
-from stubresolver.transport import TLSContext
-from stubresolver.trust import Trust, clock_floor
 from stubresolver.upstream import (
-    ConnectionLost,
     Demands,
-    DialFailed,
-    Judged,
     Pool,
-    PoolEvent,
     PoolStatistics,
     Upstream,
     renew_all,
 )
-from stubresolver.verify import Mode, Presented, Remembered, Verdict, Verifier
 from stubresolver.wire import Query, UpstreamForm
 from stubresolver.wire.addresses import address_query, addresses_in
 from stubresolver.wire.codes import AAAA, A
@@ -215,100 +208,3 @@ class App:
     def stop(self) -> None:
         """Let `serve` finish what is in flight and return."""
         self._stopping.set()
-
-
-class _Recorder:
-    """The evidence store off the event loop: a disk that is slow to sync delays one dial and no query."""
-
-    def __init__(self, store: EvidenceStore | None, turn: trio.CapacityLimiter, verifier: Verifier) -> None:
-        """`verifier` says what is judged by; `turn` is shared by all who record into the store."""
-        self._store = store
-        self._turn = turn
-        self._policy = verifier.policy.snapshot()
-        self._log_list = verifier.log_list
-
-    async def recall(self, leaf_sha256: str) -> Remembered:
-        recalled = Recalled()  # without a store there is nothing to remember but what ships and what is pinned
-        if self._store is not None:
-            recalled = await trio.to_thread.run_sync(self._store.recall, leaf_sha256, limiter=self._turn)
-        return Remembered(clock_floor(self._log_list, recalled.newest), recalled.passed)
-
-    async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
-        if self._store is None:
-            return
-        kept = await trio.to_thread.run_sync(
-            self._store.record, upstream, presented, verdict, self._policy, limiter=self._turn
-        )
-        for event in kept.events:
-            log.warning("%s: %s changed: %s -> %s", event.upstream, event.kind, event.before, event.after)
-
-
-def build_demands(verifier: Verifier, evidence: EvidenceStore | None) -> Demands:
-    """What `dial` needs: a TLS context with the policy's own anchors, the judge, and where evidence is kept."""
-    return _demands(verifier, evidence, _turn(), "")
-
-
-def build_all_demands(trust: Trust, evidence: EvidenceStore | None) -> dict[Upstream, Demands]:
-    """What `dial` needs of each upstream; those with the same policy share it."""
-    turn = _turn()
-    built = {
-        demanded: _demands(demanded.verifier, evidence, turn, str(demanded))
-        for demanded in dict.fromkeys(trust.upstreams.values())
-    }
-    return {upstream: built[demanded] for upstream, demanded in trust.upstreams.items()}
-
-
-def _turn() -> trio.CapacityLimiter:
-    """One thread at a time, as the store has one connection: waiting for it in a thread could not be cancelled."""
-    return trio.CapacityLimiter(1)
-
-
-def _demands(verifier: Verifier, evidence: EvidenceStore | None, turn: trio.CapacityLimiter, shown: str) -> Demands:
-    """As above. A policy that only reports is to tell of an old TLS version, so every version is spoken under it."""
-    report = verifier.policy.mode is Mode.REPORT
-    context = TLSContext(verifier.policy.anchors, "TLSv1.2" if report else verifier.policy.minimum_tls)
-    if evidence is not None:
-        evidence.keep_demands(verifier.policy, verifier.log_list)
-    return Demands(context, verifier, _Recorder(evidence, turn, verifier), policy=shown)
-
-
-def report_files(files: LocalFiles) -> None:
-    """What is known here, in numbers, and what of the files cannot be used."""
-    log.info("known here: %s", files)
-    for problem in files.problems:
-        log.warning("%s", problem)
-
-
-def report_forwarding(forwarding: Forwarding, zone: ForwardZone | None = None) -> None:
-    """Who is asked without encryption, for one zone or all, and what of the files cannot be used."""
-    for line in forwarding.lines(zone):
-        log.warning("%s", line)
-    for problem in forwarding.problems(zone):
-        log.warning("%s", problem)
-
-
-def report_event(event: PoolEvent, zone: ForwardZone | None = None) -> None:
-    """One log line for each judgement, failed dial and lost connection; never a name that a client asked for.
-
-    `zone` is what the upstream is asked for, where that is not every name.
-    """
-    where = "" if zone is None else f"forward {zone}: "
-    upstream = f"{where}{event.upstream}"
-    match event:
-        case Judged(_, verdict, again):
-            _report_verdict(upstream, verdict, again=again)
-        case DialFailed(bare, error):
-            log.warning("%s", f"{where if str(bare) in error.summary else f'{upstream}: '}{error.summary}")
-        case ConnectionLost(_, reason):
-            log.info("%s: connection lost: %s", upstream, reason)
-
-
-def _report_verdict(upstream: str, verdict: Verdict, *, again: bool) -> None:
-    judged = "judged again: " if again else ""
-    if verdict.allowed:
-        log.info("%s: %sallowed: %s", upstream, judged, verdict.summary)
-    elif verdict.connects:
-        log.warning("%s: %s%s", upstream, judged, verdict.summary)  # it begins with REPORT ONLY
-    else:
-        effect = "no more queries are sent" if again else "no query was sent"
-        log.error("%s: %sREFUSED, %s: %s", upstream, judged, effect, verdict.summary)

@@ -10,13 +10,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from stubresolver.app import App, build_demands, report_event
+from stubresolver.app import App
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.config import Settings
+from stubresolver.demands import build_demands
 from stubresolver.errors import ConnectFailed
 from stubresolver.evidence import Event, EventKind, EvidenceStore, Kept
 from stubresolver.lab.world import NAME, World
 from stubresolver.lab.zone import LabZone
+from stubresolver.loglines import report_event
 from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.serve import bind_tcp, bind_udp, parse_listen_address
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, parse_upstream

@@ -13,13 +13,14 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"lab", "app"},
+    {"demands", "loglines"},
     {"trust"},
     {"config", "pinned", "localfiles"},
     {"serve", "control", "forward"},
     {"upstream", "audit"},
     {"evidence", "resolve", "selftest"},
     {"exported"},
-    {"verify", "transport", "cache", "local", "systemd", "loglists", "web", "watched"},
+    {"verify", "transport", "cache", "local", "systemd", "loglists", "web", "watched", "netwatch"},
     {"ct", "wire"},
     {"errors"},
 )
@@ -45,7 +46,7 @@ DOORS = {
     "httpcore": ("web",),
     "ssl": ("web",),
     "sqlite3": ("evidence",),
-    "ctypes": ("serve.batch",),
+    "ctypes": ("serve.batch", "netwatch.timer"),
     "mmap": ("serve.batch",),
 }
 

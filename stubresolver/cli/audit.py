@@ -11,7 +11,7 @@ import click
 import trio
 from rich.console import Console
 
-from stubresolver.app import App, build_all_demands
+from stubresolver.app import App
 from stubresolver.audit import Entries, Get, Kind, Outcome, Report, read_entries
 from stubresolver.audit.keeping import NotKept, audit_and_keep
 from stubresolver.cli.audit_alarms import use_alarms
@@ -31,6 +31,7 @@ from stubresolver.cli.common import (
 )
 from stubresolver.config import Settings, load_policy, load_settings, web_anchors
 from stubresolver.ct import LogList
+from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.trust import Trust, load_trust

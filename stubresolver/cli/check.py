@@ -10,7 +10,6 @@ import click
 import trio
 from rich.console import Console
 
-from stubresolver.app import build_all_demands
 from stubresolver.cli.common import (
     anchors_option,
     config_option,
@@ -23,6 +22,7 @@ from stubresolver.cli.common import (
 )
 from stubresolver.cli.shown import show_verdict
 from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, EvidenceError, UpstreamError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.trust import clock_floor, load_trust

@@ -20,10 +20,11 @@ import trio
 from rich.console import Console
 from rich.text import Text
 
-from stubresolver.app import App, build_demands
+from stubresolver.app import App
 from stubresolver.cli.common import json_option, utc_now
 from stubresolver.cli.lab_audits import show_audits
 from stubresolver.config import Settings
+from stubresolver.demands import build_demands
 from stubresolver.errors import PolicyRefused, UpstreamError
 from stubresolver.evidence import EvidenceStore
 from stubresolver.lab.rogues import GALLERY, Rogue

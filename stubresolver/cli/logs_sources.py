@@ -16,10 +16,11 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from stubresolver.app import App, build_all_demands
+from stubresolver.app import App
 from stubresolver.cli.common import open_evidence
 from stubresolver.cli.files import read_bounded
 from stubresolver.config import Settings, certifi_file, read_shipped, web_anchors
+from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, FetchFailed, Unreached
 from stubresolver.loglists import MAXIMUM_LIST, SigningKey, load_key, origin_of
 from stubresolver.trust import load_trust

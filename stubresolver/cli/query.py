@@ -17,9 +17,10 @@ import dns.rdataclass
 import dns.rdatatype
 import trio
 
-from stubresolver.app import App, build_all_demands
+from stubresolver.app import App
 from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.config import load_settings
+from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, MalformedQuery
 from stubresolver.trust import load_trust
 from stubresolver.upstream import UpstreamStatistics, parse_upstream

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from stubresolver.cli import run as module
-from stubresolver.cli.run import _Service
+from stubresolver.cli.service import Service
 from stubresolver.cli.status import read_status
 from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
@@ -72,7 +72,7 @@ def make(files, tmp_path):
 
         def service(status=tmp_path / "status.json"):
             settings = load_settings(files.config)
-            return _Service(
+            return Service(
                 settings,
                 load_trust(settings),
                 Bound((udp,), (), ()),

@@ -1,0 +1,236 @@
+"""The service that `stubresolver run` runs."""
+
+import logging
+import os
+import signal
+from pathlib import Path
+
+import trio
+
+from stubresolver import systemd
+from stubresolver.app import App
+from stubresolver.audit.background import tell_kept
+from stubresolver.cli.ageing import daily, doubt_clock, list_age
+from stubresolver.cli.common import utc_now
+from stubresolver.cli.kept_cache import kept_cache
+from stubresolver.cli.status import ServiceStatus, remove_status, write_status
+from stubresolver.config import Settings
+from stubresolver.control import ControlServer, ControlSocket
+from stubresolver.ct.compliance import Freshness
+from stubresolver.demands import build_all_demands
+from stubresolver.errors import CannotListen, StubResolverError
+from stubresolver.evidence import EvidenceStore
+from stubresolver.forward import zone_of
+from stubresolver.localfiles import LocalFiles
+from stubresolver.loglines import report_files, report_forwarding
+from stubresolver.serve import Bound
+from stubresolver.trust import Trust, load_trust
+from stubresolver.upstream import Upstream
+from stubresolver.verify import iso
+
+log = logging.getLogger("stubresolver")
+
+
+class Service:
+    """The resolver with what surrounds it: signals, the service manager, the status file."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        trust: Trust,
+        bound: Bound,
+        evidence: EvidenceStore,
+        status: Path,
+        *,
+        files: LocalFiles,
+    ) -> None:
+        self._settings = settings
+        self._files = files
+        self._trust = trust  # in force
+        self._bound = bound
+        self._evidence = evidence
+        self._status_file = status
+        self._reloads = 0
+        self._app = App(settings, build_all_demands(trust, evidence), files, lambda: int(utc_now().timestamp()))
+        self._outcome, self._reloaded = "", True  # of the start or of the last reload
+        self._clock = self._doubt_clock()
+        self._alarms = 0  # of audits, kept until a person dismisses them
+        self._standing = trio.Event()  # queries are taken
+        self._kept = kept_cache(settings)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey_signals)
+            nursery.start_soon(daily, self._remind)
+            if self._settings.audit.background:
+                nursery.start_soon(self._audit)
+            if interval := systemd.watchdog_interval():
+                nursery.start_soon(systemd.watchdog, interval, _alive)
+            await nursery.start(self._take_commands)
+            nursery.start_soon(self._restore_cache)
+            await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
+            nursery.cancel_scope.cancel()
+        if self._kept is not None:
+            self._kept.write(self._app, self._trust)
+        remove_status(self._status_file, os.getpid())
+        log.info("stopped")
+
+    def _started(self) -> None:
+        log.info("%s; %d upstreams; %s", self._listening, len(self._settings.upstreams), self._trust)
+        self._tell_trust()
+        report_files(self._files)
+        report_forwarding(self._app.forwarding)
+        self._alarms = tell_kept(self._evidence.audits())
+        self._outcome = f"started: {self._trust}"
+        self._tell_status()
+        systemd.ready(self._state)
+        self._standing.set()
+
+    async def _take_commands(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Answer on the control socket; without one the service is no worse."""
+        try:
+            with ControlSocket(self._status_file.with_name("control.sock")) as sock:
+                await ControlServer(sock, self._app.commands).run(task_status=task_status)
+        except CannotListen as error:
+            log.warning("%s: `stubresolver cache` will not find us", error)
+            task_status.started()
+
+    async def _restore_cache(self) -> None:
+        """Read what an earlier start has kept, beside the first queries."""
+        if self._kept is not None:
+            await self._standing.wait()
+            await self._kept.restore(self._app, self._trust)
+
+    async def _audit(self) -> None:
+        """Ask the logs about the upstreams' certificates, beside the queries."""
+        # here, for the memory of a service that does not
+        from stubresolver.cli.auditing import audit_in_background  # noqa: PLC0415
+
+        await self._standing.wait()
+        anchors = self._settings.audit_anchors
+        await audit_in_background(self._app, self._evidence, lambda: self._trust.log_list, anchors, self._alarmed)
+
+    def _alarmed(self, alarms: int) -> None:
+        self._alarms = alarms
+        self._tell_status()
+        systemd.notify(f"STATUS={self._state}")
+
+    async def _obey_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    systemd.reloading()
+                    await self._reload()
+                    systemd.ready(self._state)
+                    continue
+                log.info("%s: finishing what is in flight", signal.Signals(number).name)
+                systemd.stopping("finishing what is in flight")
+                self._app.stop()
+
+    async def _reload(self) -> None:
+        """Put policies and log list as they are now in force; with an error in any of them the old ones stay."""
+        try:
+            trust = await trio.to_thread.run_sync(load_trust, self._settings)
+            demands = await trio.to_thread.run_sync(build_all_demands, trust, self._evidence)
+        except StubResolverError as error:
+            refused = f"reload refused, the policy and log list from before stay in force: {error}"
+            log.error("%s", refused)  # noqa: TRY400 - a person's slip, no defect
+            self._end_reload(refused, reloaded=False)
+            return
+        changed = not trust.demands_the_same(self._trust)
+        await self._app.renew(demands, forget=changed)
+        self._trust = trust
+        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
+        reloaded = f"reloaded: {trust}{'' if changed else '; the same demands as before'}"
+        log.info("%s", reloaded)
+        self._tell_trust()
+        self._end_reload(reloaded, reloaded=True)
+
+    def _end_reload(self, outcome: str, *, reloaded: bool) -> None:
+        """Tell what came of it; not before it has ended, because somebody may wait for the number."""
+        self._reloads += 1
+        self._outcome, self._reloaded = outcome, reloaded
+        self._tell_status()
+
+    async def _remind(self) -> None:
+        """Once a day: say again what the time has made worse, and how old the log list is."""
+        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
+        self._warn(self._trust.list_warnings(utc_now()))
+        self._alarms = await trio.to_thread.run_sync(tell_kept, self._evidence.audits())
+        self._tell_status()
+        systemd.notify(f"STATUS={self._state}")
+
+    def _doubt_clock(self) -> str:
+        return doubt_clock(self._trust.log_list, self._evidence, utc_now())
+
+    @property
+    def _listening(self) -> str:
+        names = (sock.getsockname() for sock in self._bound.udp)
+        return f"listening on {', '.join(f'{name[0]} port {name[1]}' for name in names)}"
+
+    @property
+    def _aloud(self) -> str:
+        """What every status ends with: who is asked whatever the verdict, a list that is old, a clock that is wrong."""
+        reporting = ", ".join(map(str, self._trust.reporting))
+        days, state = list_age(self._trust.log_list, utc_now())
+        return "".join(
+            (
+                f"; REPORT MODE for {reporting}" if reporting else "",
+                "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
+                f"; {self._clock}" if self._clock else "",
+                f"; AUDIT ALARMS kept: {self._alarms}" if self._alarms else "",
+            )
+        )
+
+    @property
+    def _state(self) -> str:
+        """For the service manager's status line."""
+        return f"{self._listening}{self._aloud}"
+
+    def _tell_trust(self) -> None:
+        """Log what is demanded of each upstream, and what a person should know about it."""
+        for upstream, demanded in self._trust.upstreams.items():
+            log.info("%s: %s", told_upstream(self._settings, upstream), demanded)
+        self._warn(self._trust.warnings(utc_now()))
+
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        """Log these warnings, and what speaks against the clock, which is worse."""
+        for warning in warnings:
+            log.warning("%s", warning)
+        if self._clock:
+            log.error("%s", self._clock)
+
+    def _tell_status(self) -> None:
+        """Write the status file; without one the service is no worse."""
+        days, state = list_age(self._trust.log_list, utc_now())
+        status = ServiceStatus(
+            pid=os.getpid(),
+            config=self._settings.source,
+            reloads=self._reloads,
+            reloaded=self._reloaded,
+            outcome=f"{self._outcome}{self._aloud}",
+            log_list_timestamp=iso(self._trust.log_list.timestamp),
+            log_list_age_days=days,
+            log_list_state=state.value,
+            audit_alarms=self._alarms,
+        )
+        try:
+            write_status(self._status_file, status)
+        except OSError as error:
+            problem = error.strerror or error
+            log.warning(
+                "%s: cannot be written (%s): `stubresolver reload` will not find us", self._status_file, problem
+            )
+
+
+async def _alive() -> bool:
+    """The watchdog's probe: that it is called says that the loop turns."""
+    await trio.lowlevel.checkpoint()
+    return True
+
+
+def told_upstream(settings: Settings, upstream: Upstream) -> str:
+    """An upstream, with the zones that it is asked for where these are not all."""
+    zone = zone_of(settings.forward, upstream)
+    return str(upstream) if zone is None else f"forward {zone}: {upstream}"
