@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import trio
-from trio import socket
 
 from stubresolver.errors import (
     ChannelClosed,
@@ -34,6 +33,7 @@ from stubresolver.errors import (
     UpstreamError,
 )
 from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
+from stubresolver.upstream.tcp import open_tcp
 from stubresolver.upstream.upstream import Transport, Upstream
 from stubresolver.verify.presented import Presented, TlsFacts
 from stubresolver.verify.remembered import Remembered
@@ -43,10 +43,6 @@ from stubresolver.verify.verdict import Mode, Verdict
 # of one SYN and leave the client, whose patience ends at about 5 s (dig, glibc), time for another upstream.
 CONNECT_TIMEOUT = 3.0
 DIAL_TIMEOUT = 5.0  # connect and handshake together: the same patience
-
-# RFC 5482: how long written octets may stay unacknowledged before the kernel gives the connection up; Linux would wait
-# some 15 minutes (tcp_retries2). Twice the dial's patience: a flaky radio link recovers, a dead one does not linger.
-USER_TIMEOUT_MS = 10_000
 
 CLOSE_TIMEOUT = 1.0  # for close_notify; it is a courtesy (RFC 8446 s6.1) and nobody waits for it
 
@@ -77,21 +73,6 @@ class Recorder(Protocol):
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-async def open_tcp(upstream: Upstream) -> trio.abc.Stream:
-    """A TCP connection to the upstream's address; OSError where there is none."""
-    family = socket.AF_INET if upstream.address.version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # RFC 7766 s8 and Nagle (RFC 9293 s3.7.4): queries are small, complete and urgent.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-        await sock.connect((str(upstream.address), upstream.port))
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketStream(sock)
 
 
 @dataclass(frozen=True, slots=True)

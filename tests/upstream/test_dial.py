@@ -23,7 +23,8 @@ from stubresolver.errors import (
 from stubresolver.lab.authority import LabAuthority
 from stubresolver.transport.tls import Closed, DataReceived, TLSContext
 from stubresolver.upstream import Demands, VerifiedStream, dial, inspect, parse_upstream
-from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, judge_again, open_tcp
+from stubresolver.upstream.dial import _DOOR, _connect, _plaintext, judge_again
+from stubresolver.upstream.tcp import open_tcp
 from stubresolver.verify import ClockFloor, Policy, Remembered, Verifier, Whose
 from stubresolver.verify.verdict import Mode
 from tests.transport.peers import TlsServer

@@ -21,10 +21,23 @@ def opens_sockets(path: Path) -> bool:
 
 
 def test_two_doors_lead_out() -> None:
-    """Of all rooms that a query passes through, these files alone can open a socket; the third sends nothing."""
+    """Of all rooms that a query passes through, these files alone can open a socket; the last sends nothing."""
     paths = (path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))
     found = {str(path.relative_to(ROOT)) for path in paths if opens_sockets(path)}
-    assert found == {"upstream/dial.py", "upstream/plain.py", "forward/ourselves.py"}
+    assert found == {"upstream/tcp.py", "upstream/plain.py", "forward/ourselves.py"}
+
+
+def test_only_the_first_door_connects() -> None:
+    """What `tcp` opens is handed to `dial` and to nobody else, in the whole package."""
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if (isinstance(node, ast.ImportFrom) and node.module == "stubresolver.upstream.tcp")
+        or (isinstance(node, ast.ImportFrom) and any(alias.name == "tcp" for alias in node.names))
+        or (isinstance(node, ast.Import) and any(alias.name == "stubresolver.upstream.tcp" for alias in node.names))
+    }
+    assert importers == {"upstream/dial.py"}
 
 
 def test_what_looks_at_addresses_sends_nothing() -> None:
