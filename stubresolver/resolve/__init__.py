@@ -1,7 +1,7 @@
 """From a query to a reply: cache, what is known here, one exchange for all who ask the same at once."""
 
 from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
-from stubresolver.resolve.ports import Exchanger, Local
+from stubresolver.resolve.ports import Detour, Exchanger, Local
 from stubresolver.resolve.resolver import Resolver
 
-__all__ = ["Exchanger", "Local", "Resolver", "ResolverOptions", "ResolverStatistics"]
+__all__ = ["Detour", "Exchanger", "Local", "Resolver", "ResolverOptions", "ResolverStatistics"]

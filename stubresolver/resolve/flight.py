@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from stubresolver.errors import MalformedAnswer, UpstreamError
+from stubresolver.resolve.ports import Detour
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.edns import Failure
 from stubresolver.wire.query import Query
@@ -15,14 +16,20 @@ _NETWORK_ERROR = 23  # RFC 8914 s4.24
 class Flight:
     """From the first asker's question to what came of it. Without askers it flies for the cache alone."""
 
-    __slots__ = ("_landed", "askers", "query", "wire")
+    __slots__ = ("_landed", "askers", "detour", "query", "wire")
 
     def __init__(
-        self, query: Query, wire: bytes, askers: list[Asker], landed: Callable[["Flight", bytes | UpstreamError], None]
+        self,
+        query: Query,
+        wire: bytes,
+        askers: list[Asker],
+        landed: Callable[["Flight", bytes | UpstreamError], None],
+        detour: Detour | None = None,
     ) -> None:
         self.query = query  # the first one's
         self.askers = askers
         self.wire = wire  # what is asked upstream
+        self.detour = detour  # who is asked instead: nothing of such a flight is kept
         self._landed = landed
 
     def land(self, result: bytes | UpstreamError) -> None:

@@ -1,4 +1,7 @@
-"""What the resolver needs of others, by shape: somebody who asks, somebody who knows names that are not asked for."""
+"""What the resolver needs of others, by shape: somebody who asks, somebody who knows names that are not asked for.
+
+And for a while perhaps: somebody else to ask, who is not believed beyond the moment.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -24,3 +27,13 @@ class Local(Protocol):
 
     def vet(self, query: Query, answer: Answer) -> Replacement | None:
         """What takes the place of an upstream's answer that nobody may have; None for all others."""
+
+
+class Detour(Exchanger, Protocol):
+    """Whoever is asked instead for a while, without being trusted: nothing that he says is kept."""
+
+    def takes(self, key: bytes) -> bool:
+        """Whether queries with this key go his way; all others go the way that they always do."""
+
+    def vet(self, query: Query, answer: Answer) -> Replacement | None:
+        """What takes the place of an answer of his that nobody may have; None for all others."""

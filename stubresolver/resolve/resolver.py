@@ -12,6 +12,9 @@ name that is asked for again and again is fetched anew by a flight without asker
 No task is made for any of this but one for all who wait: a task per miss cost a third of the whole program's processor
 time per query. Who exchanges calls back when the exchange has ended, and promises to do so in bounded time.
 
+While a person has set a detour, flights go there: a server that nobody has verified. Nothing of such a flight is kept,
+none is begun without an asker, and none outlives the detour for anybody who asks later.
+
 Knows no upstream and no verdict: an `UpstreamError` is quoted by its `summary` and `info_code`.
 """
 
@@ -27,7 +30,7 @@ from stubresolver.local import LocalKnowledge
 from stubresolver.resolve.flight import Asker, Flight
 from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
-from stubresolver.resolve.ports import Exchanger, Local
+from stubresolver.resolve.ports import Detour, Exchanger, Local
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.edns import Failure, UpstreamForm, upstream_query_of
 from stubresolver.wire.names import is_within
@@ -40,6 +43,7 @@ _STOPPING: Final = Failure(_NOT_READY, "the resolver is about to stop")
 _OVERLOADED: Final = Failure(_OTHER, "too many queries under way")
 
 _OFTEN: Final = 2  # uses in an answer's life that make it worth fetching anew before its end
+_DETOUR_TTL: Final = 5  # seconds: what a detour says is soon gone from the clients' own caches, too
 
 
 class Resolver:
@@ -58,6 +62,7 @@ class Resolver:
         `wall` gives seconds since 1970; without it answers are kept beyond the end of their signatures.
         """
         self._exchanger = exchanger
+        self._detour: Detour | None = None
         self._wall = wall
         self._form = UpstreamForm(client_subnet=options.client_subnet != "none")
         self._cache = cache
@@ -123,6 +128,15 @@ class Resolver:
             self._known = local
             self.forget()
 
+    def detour(self, detour: Detour | None) -> None:
+        """From now on ask there what is not in the cache, or with None nobody but the exchanger.
+
+        Whoever waits already is answered by whom he was asked of, and nobody else is.
+        """
+        self._detour = detour
+        self._overtaken.update(self._flights.values())
+        self._flights.clear()
+
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""
         self.forgotten += 1
@@ -185,7 +199,7 @@ class Resolver:
             self._local += 1
             return reply
         fallback = self._cache.fallback(query.key, now)
-        if fallback is None or now >= fallback[1].hold:
+        if fallback is None or now >= fallback[1].hold or self._detour_of(query.key) is not None:
             return None
         self._stale += 1
         if now >= fallback[1].retry:
@@ -201,16 +215,24 @@ class Resolver:
     def _fly_in_background(self, query: Query) -> None:
         """Start a flight that nobody waits for; half of the places are for those that somebody waits for."""
         room = len(self._flights) < self._options.max_flights // 2
-        if room and query.key not in self._flights and not self._stopping:
+        if room and query.key not in self._flights and not self._stopping and self._detour_of(query.key) is None:
             self._background += 1
             self._take_off(query, [])
 
     def _take_off(self, query: Query, askers: list[Asker]) -> None:
+        detour = None if self._detour is None else self._detour_of(query.key)
+        flight = self._flights[query.key] = Flight(query, self._form.query(query), askers, self._land, detour)
+        if detour is not None:
+            detour.exchange_soon(flight.wire, flight.land)
+            return
         now = trio.current_time()
-        flight = self._flights[query.key] = Flight(query, self._form.query(query), askers, self._land)
         if self._cache.fallback(query.key, now) is not None:
             self._patience.begin(flight, now)
         self._exchanger.exchange_soon(flight.wire, flight.land)
+
+    def _detour_of(self, key: bytes) -> Detour | None:
+        """The detour, where there is one and it takes such queries."""
+        return self._detour if self._detour is not None and self._detour.takes(key) else None
 
     def _land(self, flight: Flight, result: bytes | UpstreamError) -> None:
         """A flight's exchange has ended; called once by the exchanger, perhaps after `stop` has given it up."""
@@ -224,7 +246,12 @@ class Resolver:
             return
         outcome = flight.read(result, None if self._wall is None else self._wall())
         replacement = None
-        if isinstance(outcome, Answer):
+        if flight.detour is not None:
+            current = False  # for who waits for it, and for nobody else
+            if isinstance(outcome, Answer):
+                outcome.cap(_DETOUR_TTL)
+                replacement = flight.detour.vet(flight.query, outcome)
+        elif isinstance(outcome, Answer):
             outcome.cap(self._cache.longest(outcome))
             # Whatever its RCODE: some clients look at the records of an error, too.
             replacement = self._known.vet(flight.query, outcome)
