@@ -175,7 +175,7 @@ def test_anchors_that_cannot_be_had_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
 ) -> None:
     """No anchors means no service; never another store instead."""
-    monkeypatch.setattr("stubresolver.config.SYSTEM_STORES", (tmp_path / "absent.crt",))
+    monkeypatch.setattr("stubresolver.config.anchors.SYSTEM_STORES", (tmp_path / "absent.crt",))
     path = tmp_path / "policy.toml"
     path.write_text(f'[anchors]\nsource = "{source}"\n')
     with pytest.raises(ConfigError, match=words) as caught:
@@ -188,7 +188,7 @@ def test_systems_store_is_named_with_a_warning(tmp_path: Path, monkeypatch: pyte
     world = World(datetime(2026, 11, 2, tzinfo=UTC))
     store = tmp_path / "ca-bundle.crt"
     store.write_bytes(world.anchors_pem)
-    monkeypatch.setattr("stubresolver.config.SYSTEM_STORES", (tmp_path / "absent.crt", store))
+    monkeypatch.setattr("stubresolver.config.anchors.SYSTEM_STORES", (tmp_path / "absent.crt", store))
     (tmp_path / "policy.toml").write_text('[anchors]\nsource = "system"\n')
     loaded = load_policy_file(tmp_path / "policy.toml")
     assert loaded.policy.anchors == world.policy.anchors
@@ -265,7 +265,7 @@ def test_log_list_that_is_none_is_an_error(tmp_path: Path) -> None:
 def test_installed_log_list_comes_before_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a named file the one in /etc/stubresolver is in force if it is there, else the shipped one."""
     installed = tmp_path / "log_list.json"
-    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    monkeypatch.setattr("stubresolver.config.log_list.LOG_LIST_FILE", installed)
     assert len(load_log_list(None).logs) == 100
     world = World(datetime(2026, 11, 2, tzinfo=UTC))
     installed.write_bytes(world.log_list_json)
@@ -281,7 +281,7 @@ def test_installed_log_list_that_is_broken_is_not_passed_over(
 ) -> None:
     """What lies in the place of the list in force must be one: the shipped list never stands in for it unseen."""
     installed = tmp_path / "log_list.json"
-    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    monkeypatch.setattr("stubresolver.config.log_list.LOG_LIST_FILE", installed)
     match broken:
         case "empty":
             installed.write_bytes(b"")
@@ -299,7 +299,7 @@ def test_installed_log_list_that_is_broken_is_not_passed_over(
 def test_broken_log_list_names_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback where there is a list to go back to; without the installed file the shipped one is in force."""
     installed = tmp_path / "log_list.json"
-    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", installed)
+    monkeypatch.setattr("stubresolver.config.log_list.LOG_LIST_FILE", installed)
     installed.write_bytes(b"{")
     with pytest.raises(ConfigError, match=r"; without this file the shipped list is in force$"):
         load_log_list(None)

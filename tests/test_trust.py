@@ -110,8 +110,8 @@ def test_system_store_is_warned_of_once(settings: Settings, tmp_path: Path, monk
     """However many upstreams share the policy that names it."""
     anchors = load_trust(settings).upstreams[PUBLIC].policy.anchors
     assert len(anchors) > 1
-    monkeypatch.setattr("stubresolver.config._read_anchors", lambda *_: anchors)
-    monkeypatch.setattr("stubresolver.config._system_store", lambda _: Path("/store.crt"))
+    monkeypatch.setattr("stubresolver.config.policies.read_anchors", lambda *_: anchors)
+    monkeypatch.setattr("stubresolver.config.policies.system_store", lambda _: Path("/store.crt"))
     (tmp_path / "all.toml").write_text('[anchors]\nsource = "system"\n')
     loaded = load_trust(settings.with_trust(tmp_path / "all.toml", None))
     assert f"{len(anchors)} anchors of the system's store, /store.crt" in str(loaded.upstreams[PUBLIC])

@@ -162,7 +162,7 @@ def test_rollback_without_a_list_before_is_bad_input(run, lists) -> None:
 def test_the_usual_place_is_written_where_none_is_configured(run, lists, monkeypatch, tmp_path) -> None:
     """Without [trust] log_list the list is installed in /etc/stubresolver, with the shipped list as the one before."""
     place = tmp_path / "etc" / "log_list.json"
-    monkeypatch.setattr("stubresolver.config.LOG_LIST_FILE", place)
+    monkeypatch.setattr("stubresolver.config.log_list.LOG_LIST_FILE", place)
     config = lists.source("plain.toml", b'upstreams = ["tls://127.0.0.1:9#dns.lab"]\n')
     shipped = json.loads(read_shipped("log_list.json"))
     shipped["log_list_timestamp"] = f"{LATER:%Y-%m-%dT%H:%M:%SZ}"

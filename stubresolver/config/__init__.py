@@ -1,0 +1,25 @@
+"""From files to values: the configuration, the policies with their anchors, the log list."""
+
+from stubresolver.config.anchors import certifi_file, web_anchors
+from stubresolver.config.files import read_file, read_shipped
+from stubresolver.config.log_list import installed_log_list, load_log_list
+from stubresolver.config.options import DEFAULT_UPSTREAMS, LogsOptions
+from stubresolver.config.policies import LoadedPolicy, load_policy, load_policy_file
+from stubresolver.config.settings import Settings, load_settings, parse_settings
+
+__all__ = [
+    "DEFAULT_UPSTREAMS",
+    "LoadedPolicy",
+    "LogsOptions",
+    "Settings",
+    "certifi_file",
+    "installed_log_list",
+    "load_log_list",
+    "load_policy",
+    "load_policy_file",
+    "load_settings",
+    "parse_settings",
+    "read_file",
+    "read_shipped",
+    "web_anchors",
+]

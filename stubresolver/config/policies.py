@@ -1,0 +1,49 @@
+"""The policy of a file with its anchors at hand, and where each came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stubresolver.config.anchors import certifi_file, read_anchors, system_store
+from stubresolver.config.files import read_file, read_shipped
+from stubresolver.verify import Policy, read_policy
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and where it came from."""
+
+    policy: Policy
+    source: str  # the file, or "the shipped policy"
+    anchors: str  # whose roots: a file, "certifi", or the system's store
+    warning: str = ""  # what to know about the anchors
+
+
+def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
+    """The policy of `load_policy_file` alone."""
+    return load_policy_file(path, anchors).policy
+
+
+def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPolicy:
+    """The policy with its anchors: `path` on top of the shipped one, `anchors` a PEM file instead of the policy's own.
+
+    Raises `ConfigError` that names file and key.
+    """
+    shipped = read_shipped("policy.toml")
+    name = str(path) if path else "the shipped policy"
+    policy = read_policy(shipped, read_file(path, "trust.policy") if path else None, name)
+    whose, warning = policy.anchors, ""
+    if anchors is not None:
+        certificates, whose = read_anchors(anchors, str(anchors), ""), str(anchors)
+    elif policy.anchors == "certifi":
+        certificates = read_anchors(certifi_file(name, "anchors.source"), name, "anchors.source")
+    elif policy.anchors == "system":
+        store = system_store(name)
+        certificates, whose = read_anchors(store, name, "anchors.source"), f"the system's store, {store}"
+        warning = (
+            f"{name}: anchors.source: the {len(certificates)} roots are this machine's own store, {store}: whoever "
+            "administers it, and any product that installs a root, such as an inspecting proxy, has a say in it"
+        )
+    else:
+        file = (path.parent if path else Path()) / policy.anchors
+        certificates, whose = read_anchors(file, name, "anchors.source"), str(file)
+    return LoadedPolicy(policy.with_anchors(certificates), name, whose, warning)
