@@ -19,6 +19,7 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 
 from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolation, UpstreamError
 from stubresolver.transport.protocol import Answered, Draining, Event, Failed, QueryProtocol, Token
+from stubresolver.upstream.answertime import AnswerTime
 from stubresolver.upstream.dial import VerifiedStream
 
 # How many queries may wait for room, beyond those outstanding. As many as a DoT connection may owe; who finds the queue
@@ -80,14 +81,24 @@ class Exchange:
 class Channel:
     """A connection that queries can be asked on, while `run` is running."""
 
-    def __init__(self, stream: VerifiedStream, protocol: QueryProtocol, *, timeout: float, silence: float) -> None:
+    def __init__(
+        self,
+        stream: VerifiedStream,
+        protocol: QueryProtocol,
+        *,
+        timeout: float,
+        silence: float,
+        answer_time: AnswerTime | None = None,
+    ) -> None:
         self.stream = stream
         self.opened_at = trio.current_time()
+        self.last_heard = self.opened_at  # when the peer's last plaintext came, whatever it was
+        self.answer_time = answer_time or AnswerTime()  # given where the upstream's earlier connections have shown it
         self.asked = 0
         self.answered = 0
         self.ended: str | None = None  # why it is over; "" for our own wish; None while it lives
         self.draining = False  # takes no more queries
-        self.silent = False  # queries are outstanding and none was answered for `silence` seconds
+        self.silent = False  # queries are outstanding and none was answered for `patience` seconds
         self._protocol = protocol
         self._timeout = timeout
         self._silence = silence
@@ -99,6 +110,12 @@ class Channel:
         self._writing = False
         self._to_watch = trio.Event()
         self._scope: trio.CancelScope | None = None
+        self._abandoned = False
+
+    @property
+    def patience(self) -> float:
+        """How long nothing may be answered, while something is owed, before the channel counts as silent."""
+        return self.answer_time.patience(self._silence)
 
     @property
     def outstanding(self) -> int:
@@ -157,6 +174,14 @@ class Channel:
         else:
             self.retire()
 
+    def abandon(self, reason: str) -> None:
+        """The connection cannot be trusted to live: wake everybody with `ChannelClosed` now, and close without a word.
+
+        No close_notify: the peer of a dead line reads none, and on another network it would tell where we were.
+        """
+        self._abandoned = True
+        self._end(reason)
+
     async def run(self) -> None:
         """Drive the connection until it ends; then close it and fail whatever is outstanding."""
         try:
@@ -171,7 +196,10 @@ class Channel:
         finally:
             self._end("")
             with trio.CancelScope(shield=True):
-                await self.stream.aclose()
+                if self._abandoned:
+                    await trio.aclose_forcefully(self.stream)
+                else:
+                    await self.stream.aclose()
 
     async def _read(self) -> None:
         while self.ended is None:
@@ -180,14 +208,14 @@ class Channel:
             except trio.BrokenResourceError as error:
                 self._end(f"connection lost: {error.__cause__ or error}")
                 return
+            self.last_heard = trio.current_time()
             room = self._protocol.room
             events = self._protocol.receive_data(data)
             answered = events or self._protocol.room > room  # the second: an answer that nobody waits for any more
             for event in events:
                 self._handle(event)
             if answered:  # a peer that only pings, or trickles octets, is silent
-                self.silent = False
-                self._silent_since = trio.current_time() if self.outstanding else None
+                self._heard_answer()
             # Acknowledgements. While the writer is held back, they stay in the protocol, which bounds them.
             if not self._unsent and (unsent := self._protocol.data_to_send()):
                 self._unsent = unsent
@@ -195,6 +223,13 @@ class Channel:
             if self._queue:
                 self._admit()
             self._end_if_drained()
+
+    def _heard_answer(self) -> None:
+        """The peer answers. What ended a silence was slow and not dead, and that is remembered."""
+        if self.silent and self._silent_since is not None:
+            self.answer_time.add(self.last_heard - self._silent_since)
+        self.silent = False
+        self._silent_since = self.last_heard if self.outstanding else None
 
     async def _write(self) -> None:
         while True:
@@ -222,7 +257,7 @@ class Channel:
             now = trio.current_time()
             while (oldest := self._oldest()) is not None and oldest.asked_at + self._timeout <= now:
                 self._expire(oldest)
-            if not self.silent and self._silent_since is not None and self._silent_since + self._silence <= now:
+            if not self.silent and self._silent_since is not None and self._silent_since + self.patience <= now:
                 self.silent = True
                 for exchange in [*self._outstanding.values(), *self._queue]:
                     exchange.wake()
@@ -231,7 +266,7 @@ class Channel:
         oldest = self._oldest()
         deadline = trio.current_time() if oldest is None else oldest.asked_at + self._timeout
         if not self.silent and self._silent_since is not None:
-            deadline = min(deadline, self._silent_since + self._silence)
+            deadline = min(deadline, self._silent_since + self.patience)
         return deadline
 
     def _oldest(self) -> Exchange | None:
@@ -262,6 +297,8 @@ class Channel:
             exchange = self._outstanding.pop(event.token, None)
             self.answered += 1
             if exchange is not None:
+                if not self.silent:
+                    self.answer_time.add(self.last_heard - exchange.asked_at)
                 exchange.result = event.wire
                 exchange.wake()
         elif isinstance(event, Failed):

@@ -188,6 +188,72 @@ async def test_silence_is_told_to_who_waits(autojump_clock, internet, demands):
         assert not channel.silent
 
 
+async def test_slow_peer_is_learnt(autojump_clock, internet, demands):
+    """RFC 6298's smoothing: who always needs 2 s is soon no longer called silent; a next connection knows it."""
+    async with opened(internet, demands, internet.dot(lambda wire: wire, delay=2.0)) as channel:
+        silences = 0
+        for number in range(10):
+            exchange = channel.ask(message(number))
+            while await exchange.wait() is None:
+                silences += 1
+        assert silences <= 1
+        assert channel.answer_time.smoothed == pytest.approx(2.0, abs=0.2)
+        other = Channel(channel.stream, DotProtocol(), timeout=4.0, silence=0.75, answer_time=channel.answer_time)
+        assert 2.0 < other.patience <= 3.0
+
+
+async def test_anything_that_comes_is_heard(autojump_clock, internet, demands):
+    """`last_heard` is when the peer's last octets came, whether they answer or not."""
+    async with opened(internet, demands, internet.tls(say(b"\0"))) as channel:
+        assert channel.last_heard == channel.opened_at
+        await trio.sleep(1)
+        channel.ask(message(1))
+        await trio.sleep(1)
+        assert channel.last_heard == channel.opened_at + 1
+
+
+async def test_abandoned_channel_wakes_everybody_at_once(autojump_clock, internet, demands):
+    """Outstanding or queued, each hears `ChannelClosed` before `abandon` returns; the peer hears no close_notify."""
+    woken = []
+    async with opened(internet, demands, internet.tls(say()), Scripted(room=1)) as channel:
+        for number in range(3):
+            channel.ask(message(number), woken.append)
+        await wait_all_tasks_blocked()
+        channel.abandon("another network")
+        assert [exchange.result.summary for exchange in woken] == [f"{DOT}: another network"] * 3
+        assert (channel.ended, channel.outstanding, channel.open) == ("another network", 0, False)
+        channel.abandon("twice")
+        await wait_all_tasks_blocked()
+        assert channel.ended == "another network"
+        assert channel.stream._closed
+    assert not internet.servers[0].machine.over
+
+
+async def test_abandoned_channel_does_not_wait_for_a_write(autojump_clock, internet, demands):
+    """A write that the dead peer's full window holds back ends in the same moment."""
+    async with opened(internet, demands, internet.tls(say())) as channel:
+        await wait_all_tasks_blocked()
+        channel.stream._transport.send_stream.send_all_hook = trio.sleep_forever
+        channel.ask(message(1))
+        await wait_all_tasks_blocked()
+        before = trio.current_time()
+        channel.abandon("another network")
+        await wait_all_tasks_blocked()
+        assert channel.stream._closed
+        assert trio.current_time() == before
+
+
+async def test_channel_abandoned_before_it_ran_closes(autojump_clock, internet, demands):
+    """`run` returns and closes without a word; abandoning what has ended changes nothing."""
+    async with trio.open_nursery() as internet.nursery:
+        internet.handlers["127.0.0.1"] = internet.tls(say())
+        channel = Channel(await dial(DOT, demands), DotProtocol(), timeout=4.0, silence=0.75)
+        channel.abandon("another network")
+        await channel.run()
+        assert channel.stream._closed
+    assert not internet.servers[0].machine.over
+
+
 async def test_silence_outlives_those_who_gave_up(autojump_clock, internet, demands):
     """A dead line becomes silent although the asker is gone, so that the next asker is not sent there."""
     async with opened(internet, demands, internet.dot(lambda _wire: None)) as channel:
