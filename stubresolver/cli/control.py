@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import click
 import msgspec
 
-from stubresolver.cli.status import default_status_file
+from stubresolver.cli.status_file import default_status_file
 from stubresolver.control.protocol import MAX_REPLY, Reply, Request
 from stubresolver.errors import BadInput
 from stubresolver.verify import printable

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stubresolver.cli.status import (
+from stubresolver.cli.status_file import (
     RunningService,
     ServiceStatus,
     default_status_file,

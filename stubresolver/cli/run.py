@@ -16,7 +16,7 @@ from stubresolver.cli.clock import BootClock
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.service import Service, told_upstream
-from stubresolver.cli.status import default_status_file, status_option
+from stubresolver.cli.status_file import default_status_file, status_option
 from stubresolver.config import Settings, load_settings, web_anchors
 from stubresolver.errors import SelfTestFailed
 from stubresolver.forward import Forwarding

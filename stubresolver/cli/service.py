@@ -13,7 +13,7 @@ from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.common import utc_now
 from stubresolver.cli.kept_cache import kept_cache
-from stubresolver.cli.status import ServiceStatus, remove_status, write_status
+from stubresolver.cli.status_file import ServiceStatus, remove_status, write_status
 from stubresolver.config import Settings
 from stubresolver.control import ControlServer, ControlSocket
 from stubresolver.ct.compliance import Freshness

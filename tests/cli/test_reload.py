@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from stubresolver.cli import reload, status
-from stubresolver.cli.status import (
+from stubresolver.cli.status_file import (
     ServiceStatus,
     default_status_file,
     find_service,
@@ -25,7 +25,7 @@ from stubresolver.errors import BadInput
 SERVICE = """
 import os, signal, sys
 from pathlib import Path
-from stubresolver.cli.status import ServiceStatus, write_status
+from stubresolver.cli.status_file import ServiceStatus, write_status
 file, outcome = Path(sys.argv[2]), sys.argv[3]
 def told(reloads, text):
     return ServiceStatus(pid=os.getpid(), config="c.toml", reloads=reloads, reloaded="error" not in text, outcome=text)

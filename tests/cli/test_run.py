@@ -9,7 +9,7 @@ import trio
 
 from stubresolver.cli import run as module
 from stubresolver.cli.service import Service
-from stubresolver.cli.status import read_status
+from stubresolver.cli.status_file import read_status
 from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
 from stubresolver.evidence import EvidenceStore
