@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stubresolver.cli import reload, status
+from stubresolver.cli import reload, status_file
 from stubresolver.cli.status_file import (
     ServiceStatus,
     default_status_file,
@@ -174,7 +174,7 @@ def test_status_file_stands_where_the_service_manager_says(monkeypatch: pytest.M
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
     assert default_status_file() == Path("/run/a/status.json")
     monkeypatch.delenv("RUNTIME_DIRECTORY")
-    monkeypatch.setattr(status.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(status_file.os, "geteuid", lambda: 0)
     assert default_status_file() == Path("/run/stubresolver/status.json")
     monkeypatch.setattr(status.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
