@@ -176,7 +176,7 @@ def test_status_file_stands_where_the_service_manager_says(monkeypatch: pytest.M
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     monkeypatch.setattr(status_file.os, "geteuid", lambda: 0)
     assert default_status_file() == Path("/run/stubresolver/status.json")
-    monkeypatch.setattr(status.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(status_file.os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     assert default_status_file() == Path("/run/user/1000/stubresolver/status.json")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
