@@ -34,4 +34,5 @@ class ResolverStatistics:
     background: int  # exchanges that nobody waited for: before an answer's end, or to see whether the upstream is back
     failures: int  # exchanges that brought no answer
     undelivered: int  # replies whose delivery raised
+    emergency: int  # queries that were answered out of the table for when no upstream can be asked; at once: local, too
     under_way: int  # exchanges now

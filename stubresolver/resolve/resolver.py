@@ -56,14 +56,18 @@ class Resolver:
         options: ResolverOptions,
         local: Local | None = None,
         wall: Callable[[], int] | None = None,
+        *,
+        last_resort: Callable[[Query], bytes | None] = lambda _query: None,
     ) -> None:
         """`local`: what is known here, instead of the special-use names alone.
 
-        `wall` gives seconds since 1970; without it answers are kept beyond the end of their signatures.
+        `wall` gives seconds since 1970; without it answers are kept beyond the end of their signatures. `last_resort`
+        has the reply to a query that no upstream can be asked now; None for nearly all, and while one can be.
         """
         self._exchanger = exchanger
         self._detour: Detour | None = None
         self._wall = wall
+        self._last_resort = last_resort
         self._form = UpstreamForm(client_subnet=options.client_subnet != "none")
         self._cache = cache
         self._options = options
@@ -75,7 +79,7 @@ class Resolver:
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
         self._hits = self._local = self._stale = self._misses = self._coalesced = self._refused = 0
-        self._stale_late = self._background = self._failures = self._undelivered = 0
+        self._stale_late = self._background = self._failures = self._undelivered = self._emergency = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the time of those who wait, until cancelled; without it they wait for as long as the exchange takes."""
@@ -189,6 +193,7 @@ class Resolver:
             background=self._background,
             failures=self._failures,
             undelivered=self._undelivered,
+            emergency=self._emergency,
             under_way=len(self._flights) + len(self._overtaken),
         )
 
@@ -199,12 +204,25 @@ class Resolver:
             self._local += 1
             return reply
         fallback = self._cache.fallback(query.key, now)
-        if fallback is None or now >= fallback[1].hold or self._detour_of(query.key) is not None:
+        if self._detour is not None and self._detour.takes(query.key):
+            return None
+        if fallback is None:
+            return self._answer_in_need(query)
+        if now >= fallback[1].hold:
             return None
         self._stale += 1
         if now >= fallback[1].retry:
             self._fly_in_background(query)
         return fallback[0].render_stale(query)
+
+    def _answer_in_need(self, query: Query) -> bytes | None:
+        """The reply to one of the few names that are answered while no upstream can be asked, which is tried beside."""
+        reply = self._last_resort(query)
+        if reply is not None:
+            self._local += 1
+            self._emergency += 1
+            self._fly_in_background(query)
+        return reply
 
     def _prefetch(self, query: Query, entry: Entry) -> None:
         """Fetch an answer anew that is near its end, once, if it is asked for often."""
@@ -256,10 +274,17 @@ class Resolver:
             # Whatever its RCODE: some clients look at the records of an error, too.
             replacement = self._known.vet(flight.query, outcome)
         if current:
-            self._cache.put(key, replacement or outcome, trio.current_time())
+            self._keep(flight.query, replacement or outcome)
         self._end(flight, replacement or outcome)
         if self._stopping and not self._flights and not self._overtaken:
             self._landed.set()
+
+    def _keep(self, query: Query, outcome: Answer | Failure | Replacement) -> None:
+        """Put what came of a flight into the cache; but a failure that is kept would stand before the last resort."""
+        now = trio.current_time()
+        stale = isinstance(outcome, Failure) and self._cache.fallback(query.key, now)
+        if not isinstance(outcome, Failure) or stale or self._last_resort(query) is None:
+            self._cache.put(query.key, outcome, now)
 
     def _give_up_waiting(self, flight: Flight) -> None:
         """Who waits for this flight has waited long enough; the flight itself goes on."""
@@ -283,10 +308,16 @@ class Resolver:
         """Tell of a failure, or give what is better than that (RFC 8767 s4)."""
         fallback = self._cache.fallback(askers[0][0].key, trio.current_time()) if askers else None
         if fallback is None:
-            self._deliver(lambda query: failure.render(query, 0), askers)
+            self._deliver(lambda query: self._rescue(query) or failure.render(query, 0), askers)
         else:
             self._stale_late += len(askers)
             self._deliver(fallback[0].render_stale, askers)
+
+    def _rescue(self, query: Query) -> bytes | None:
+        """What the last resort has for who waited."""
+        reply = self._last_resort(query)
+        self._emergency += reply is not None
+        return reply
 
     def _deliver(self, render: Callable[[Query], bytes], askers: list[Asker]) -> None:
         """Give each asker its own rendering; one whose delivery fails takes nothing from the others."""
