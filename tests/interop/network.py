@@ -1,5 +1,6 @@
 """A network of its own, without any way out, and a record of everything that is sent in it."""
 
+import functools
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,12 +10,30 @@ from pathlib import Path
 from tests.interop.programs import Program, wait_until
 
 _SNIFFER = Path(__file__).with_name("sniffer.py")
-_NEW = ("unshare", "--user", "--map-root-user", "--net")
+# As any user where users may have namespaces of their own; as root where they may not (a chroot, some containers).
+_WAYS = {
+    ("unshare", "--user", "--map-root-user", "--net"): ("--user", "--preserve-credentials", "--net"),
+    ("unshare", "--net"): ("--net",),
+}
+
+
+@functools.cache
+def way_to_network() -> tuple[str, ...] | None:
+    """The command that makes a network for the command behind it; None where the system lets us make none."""
+    for command in _WAYS:
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return None
 
 
 def can_make_network() -> bool:
-    """True if the system lets us: as root, or where users may have namespaces of their own."""
-    return subprocess.run([*_NEW, "true"], capture_output=True, check=False).returncode == 0
+    """True if the system lets us."""
+    return way_to_network() is not None
+
+
+def way_into(pid: int) -> tuple[str, ...]:
+    """What is put before a command to run it in the network of the process."""
+    return ("nsenter", "--target", str(pid), *_WAYS[way_to_network() or ()])
 
 
 @dataclass(frozen=True)
@@ -37,11 +56,11 @@ class Network:
     def __init__(self, folder: Path, addresses: tuple[str, ...] = ()) -> None:
         lines = ["ip link set lo up"]
         lines += [f"ip address add {each}/{ip_address(each).max_prefixlen} dev lo" for each in addresses]
-        self._holder = Program([*_NEW, "sh", "-ec", "; ".join([*lines, "echo up", "exec cat"])], folder / "network.log")
+        new = way_to_network() or ()
+        self._holder = Program([*new, "sh", "-ec", "; ".join([*lines, "echo up", "exec cat"])], folder / "network.log")
         try:
             self._wait_for(self._holder, "up")
-            target = str(self._holder.process.pid)
-            self.prefix = ("nsenter", "--target", target, "--user", "--preserve-credentials", "--net")
+            self.prefix = way_into(self._holder.process.pid)
             self._sniffer = Program([*self.prefix, sys.executable, _SNIFFER], folder / "packets")
             self._wait_for(self._sniffer, "listening")
         except BaseException:
