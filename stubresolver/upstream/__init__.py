@@ -4,7 +4,8 @@ from stubresolver.upstream.channel import Channel, Exchange
 from stubresolver.upstream.dial import Demands, Judge, Recorder, VerifiedStream, dial, inspect
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.options import UpstreamOptions
-from stubresolver.upstream.pool import Pool, renew_all
+from stubresolver.upstream.pool import Pool
+from stubresolver.upstream.renewal import renew_all
 from stubresolver.upstream.report import (
     ConnectionLost,
     DialFailed,

@@ -468,7 +468,7 @@ async def test_demands_change_for_all_upstreams_at_one_moment(autojump_clock, in
         internet, replace(demands, policy="old"), {A: internet.dot(echo), B: internet.dot(echo)}
     ) as pool:
         await wait_all_tasks_blocked()
-        pool._dial(pool._lines[1], trio.current_time())
+        pool._lines.dial(pool._lines[1], trio.current_time())
         await wait_all_tasks_blocked()
         assert states(pool) == ["open", "open"]
         slow = replace(demands, judge=FakeJudge(allowed), recorder=Slow(), policy="new")
@@ -511,7 +511,7 @@ async def test_reloads_leave_no_tasks_behind(autojump_clock, internet, demands, 
         for _ in range(20):
             await pool.renew({A: strict})
             await wait_all_tasks_blocked()
-        assert len(pool._nursery.child_tasks) == 1
+        assert len(pool._lines.nursery.child_tasks) == 1
 
 
 async def test_each_upstream_has_its_own_demands(autojump_clock, internet, demands, allowed, refused):
@@ -607,7 +607,7 @@ async def test_queue_of_a_refused_connection_is_not_sent(autojump_clock, interne
             await pool.renew({A: replace(demands, judge=FakeJudge(refused))})
         else:
             demands.judge.verdict = refused
-            pool._dial(pool._lines[0], trio.current_time())
+            pool._lines.dial(pool._lines[0], trio.current_time())
         await trio.sleep(3)
         assert len(internet.servers[0].machine.plaintext) == 1000 * len(frame(message(0)))
         assert sum(isinstance(reply, ChannelClosed) for reply in replies) == 100
@@ -645,8 +645,8 @@ async def test_full_connection_gives_way(autojump_clock, internet, demands):
         first = pool._lines[0].channel
         exchanges = [first.ask(message(1)) for _ in range(1000)]
         assert not first.room
-        assert pool._choose(None) is first  # nothing else is open: it waits there
-        pool._dial(pool._lines[1], trio.current_time())
+        assert pool._lines.choose(None) is first  # nothing else is open: it waits there
+        pool._lines.dial(pool._lines[1], trio.current_time())
         await wait_all_tasks_blocked()
         assert await exchanged(pool, message(2)) == message(2)
         assert pool.statistics().upstreams[1].answered == 1

@@ -1,0 +1,47 @@
+"""Other demands for the connections of several pools, in force at one moment.
+
+When the demands change, they change for all upstreams at one moment. Connections that stand have been judged again by
+then; those that fall short are retired at that moment. No query goes out on a verdict that was overtaken.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from stubresolver.errors import UpstreamError
+from stubresolver.upstream.channel import Channel
+from stubresolver.upstream.dial import Demands, judge_again
+from stubresolver.upstream.upstream import Upstream
+from stubresolver.verify.verdict import Verdict
+
+
+class Renewable(Protocol):
+    """Whoever holds connections; `Pool` does."""
+
+    @property
+    def standing(self) -> list[tuple[Upstream, Channel]]:
+        """The connections that stand."""
+
+    def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:
+        """Put other demands in force, by which every connection that stands has been judged."""
+
+
+async def renew_all(pools: Sequence[Renewable], demands: Mapping[Upstream, Demands]) -> None:
+    """From now on judge by other demands, of the same upstreams, in all pools at one moment.
+
+    Connections that stand are judged again before anything changes; those that pass stay.
+    """
+    judged: dict[Channel, Verdict | UpstreamError] = {}
+    while unjudged := [each for pool in pools for each in pool.standing if each[1] not in judged]:
+        for upstream, channel in unjudged:
+            judged[channel] = await _judged_again(channel, demands[upstream])
+    # No await from here on: there is no moment in which one upstream is judged by the old demands, one by the new.
+    for pool in pools:
+        pool.take(demands, judged)
+
+
+async def _judged_again(channel: Channel, demands: Demands) -> Verdict | UpstreamError:
+    """How a connection that stands is judged by other demands."""
+    try:
+        return await judge_again(channel.stream, demands)
+    except UpstreamError as error:
+        return error
