@@ -7,6 +7,7 @@ from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.pool import Pool
 from stubresolver.upstream.renewal import renew_all
 from stubresolver.upstream.report import (
+    BlockedTransport,
     ConnectionLost,
     DialFailed,
     Judged,
@@ -17,6 +18,7 @@ from stubresolver.upstream.report import (
 from stubresolver.upstream.upstream import Transport, Upstream, parse_upstream
 
 __all__ = [
+    "BlockedTransport",
     "Channel",
     "ConnectionLost",
     "Demands",

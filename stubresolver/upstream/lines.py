@@ -32,10 +32,17 @@ class Lines:
     """Every upstream of one pool; it dials and holds in `nursery`."""
 
     def __init__(
-        self, demands: Mapping[Upstream, Demands], options: UpstreamOptions, report: Callable[[PoolEvent], None]
+        self,
+        demands: Mapping[Upstream, Demands],
+        options: UpstreamOptions,
+        report: Callable[[PoolEvent], None],
+        providers: Mapping[Upstream, str],
+        explain: Callable[[], str],
     ) -> None:
         self._options = options
         self._report = report
+        self._providers = providers
+        self._explain = explain
         self._health = Health(options.backoff_first, options.backoff_longest, options.refused_pause)
         self._lines = [Line(upstream, demanded, self._health) for upstream, demanded in demands.items()]
         self._changed = trio.Event()  # set, and replaced, whenever a dial has ended
@@ -151,6 +158,26 @@ class Lines:
             line.error = None
             if line.channel is not None:
                 self._take_judgement(line, line.channel, judged[line.channel])
+        if self.nursery is not None:
+            self.nursery.start_soon(self.prewarm)
+
+    def moved(self, network: str) -> None:
+        """Nothing that stood on another network is worth anything: abandon it, forget all pauses, dial anew."""
+        for line in self._lines:
+            line.health = self._health
+            line.error = None
+            if line.channel is not None:
+                channel, line.channel = line.channel, None
+                channel.abandon("")
+        self._network = network
+        if self.nursery is not None:
+            self.nursery.start_soon(self.prewarm)
+
+    def clock_set(self) -> None:
+        """What was refused by a clock that was wrong may be dialled again."""
+        for line in self._lines:
+            if isinstance(line.error, PolicyRefused):
+                line.health = self._health
         if self.nursery is not None:
             self.nursery.start_soon(self.prewarm)
 

@@ -27,10 +27,16 @@ class Pool:
         demands: Mapping[Upstream, Demands],
         options: UpstreamOptions | None = None,
         report: Callable[[PoolEvent], None] = lambda _event: None,
+        *,
+        providers: Mapping[Upstream, str] | None = None,
+        explain: Callable[[], str] = lambda: "",
     ) -> None:
-        """The upstreams are the keys of `demands`, the most preferred one first."""
+        """The upstreams are the keys of `demands`, the most preferred one first.
+
+        `providers` says whose each is; `explain` what may lie behind it when none can be used, in a sentence or "".
+        """
         options = options or UpstreamOptions()
-        self._lines = Lines(demands, options, report)
+        self._lines = Lines(demands, options, report, providers or {}, explain)
         self._asking = Asking(self._lines, options.query_timeout)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -58,6 +64,14 @@ class Pool:
     def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:
         """Put other demands in force, by which every connection that stands has been judged; for `renew_all`."""
         self._lines.take(demands, judged)
+
+    def moved(self, network: str) -> None:
+        """The machine woke up, or its addresses or routes changed; `network` stands for where it is, "" for nowhere."""
+        self._lines.moved(network)
+
+    def clock_set(self) -> None:
+        """The wall clock was set: what was refused by the earlier time may be allowed now."""
+        self._lines.clock_set()
 
     @property
     def standing(self) -> list[tuple[Upstream, Channel]]:

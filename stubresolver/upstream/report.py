@@ -52,6 +52,29 @@ class UpstreamStatistics:
     answered: int
     last_error: str  # "" if nothing ever went wrong
     paused_for: float  # seconds until it may be dialled again; 0 if it may now
+    provider: str = ""  # whose it is, where a person has said so
+    address: str = ""
+    transport: str = ""  # "tls" (DoT) or "https" (DoH)
+    state_for: float = 0.0  # seconds since the state is what it is
+    dials: int = 0  # begun so far
+    refusals: int = 0  # judgements so far that refused
+    failures_in_row: int = 0  # dials and connections that came to nothing since the last good one
+    last_error_kind: str = ""  # the name of the exception, "" if nothing ever went wrong
+    last_error_age: float | None = None  # seconds
+    handshake_seconds: float | None = None  # from the first SYN to the verdict, smoothed
+    answer_seconds: float | None = None  # from a query to its answer, smoothed
+    probe_seconds: float | None = None  # the same question asked of several upstreams, so that they can be compared
+    behind: bool = False  # its answers were failures where another's were not: asked after the others for a while
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedTransport:
+    """On one network connections of this transport fail, while those of the other come about."""
+
+    provider: str
+    transport: str  # "tls" or "https"
+    here: bool  # on the network that the machine is in now
+    again_in: float  # seconds until it is tried again there
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +82,4 @@ class PoolStatistics:
     """What is known of all upstreams, in order of preference."""
 
     upstreams: tuple[UpstreamStatistics, ...]
+    blocked: tuple[BlockedTransport, ...] = ()  # what is remembered of networks
