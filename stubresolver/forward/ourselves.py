@@ -7,7 +7,7 @@ way waits for that (see `resolve.resolver`), so such a loop costs one exchange a
 import socket
 from collections.abc import Collection
 
-from stubresolver.upstream.plain import socket_address
+from stubresolver.upstream.clear import socket_address
 from stubresolver.upstream.server import PlainServer
 
 Listening = Collection[tuple[str, int]]  # hosts and ports

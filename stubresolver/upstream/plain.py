@@ -6,33 +6,29 @@ was judged. Nobody is judged here, so what comes back is believed about the zone
 as authentic: AD is cleared. RFC 4035 s4.9.3: a stub "MUST NOT place any reliance on signature validation allegedly
 performed on its behalf, except when [it] obtained the data in question ... via a secure channel".
 
-Against answers that somebody else sends (RFC 5452): each attempt has a socket and so a port of its own, which is
-connected, so that the kernel drops what comes from elsewhere; an id from the system's generator; id, question, QR and
-opcode are compared, and what differs is passed over. Who guesses too often has the question asked over TCP.
-
 Servers are asked in their order, one that failed last; the next one as soon as one has refused, has no answer of its
 own (SERVFAIL and the like) or has said nothing for half a second, a second, two seconds. Nothing is padded; RFC 7830
 s6: "implementations MUST NOT use this option if the DNS transport is not encrypted".
 
-A query is a task and has sockets of its own; there is no connection that stays. That is right for the few questions
-that a zone gets and wrong for everybody's: those go to the pool.
+A query is a task, with an id from the system's generator and sockets of its own (see `upstream.clear`, which writes);
+there is no connection that stays. That is right for the few questions that a zone gets and wrong for everybody's: those
+go to the pool. `ClearExchanger` is what this door shares with the one of `upstream.portal`: all but the fence.
 """
 
 import secrets
-import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from ipaddress import IPv6Address
 from typing import Final
 
 import trio
 
 from stubresolver.errors import NoUpstream, UpstreamError
 from stubresolver.local.names import zone_in
+from stubresolver.upstream.clear import Door, Unanswered, ask_once
 from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.report import UpstreamStatistics
 from stubresolver.upstream.server import PlainServer
-from stubresolver.wire.codes import AD, FORMERR, NOTIMP, OPCODE, QR, RCODE, REFUSED, SERVFAIL, TC
-from stubresolver.wire.framing import FrameReader, frame
+from stubresolver.wire.codes import AD, FORMERR, NOTIMP, RCODE, REFUSED, SERVFAIL
 from stubresolver.wire.names import after_name
 from stubresolver.wire.opt import opt_record
 
@@ -44,34 +40,42 @@ WAITS: Final = (0.5, 1.0, 2.0)
 
 _BEHIND: Final = 30.0  # seconds for which who failed is asked last: as long as the pool's longest pause
 _AT_ONCE: Final = 128  # queries with sockets of their own; far below the usual limit of 1,024 descriptors
-_STRANGERS: Final = 32  # datagrams that are no answer before TCP is tried: 1 in 2,000 of all ids
-_DATAGRAM: Final = 65_535
 _ELSEWHERE: Final = frozenset({FORMERR, SERVFAIL, NOTIMP, REFUSED})  # says nothing about the name; others may know it
 
 
-class PlainExchanger:
-    """An `Exchanger` for some zones; it works while `run` is running."""
+class ClearExchanger(ABC):
+    """An `Exchanger` over plain DNS, with a fence that is another's to say; it works while `run` is running."""
 
     def __init__(
         self,
-        zones: Collection[bytes],
-        servers: Sequence[PlainServer] = (),
+        servers: Sequence[PlainServer],
+        policy: str,
         *,
         turns: trio.CapacityLimiter | None = None,
         seconds: float = QUERY_SECONDS,
         waits: Sequence[float] = WAITS,
     ) -> None:
-        """`zones` in wire format, lower case; `turns` may be shared with others; no query takes more than `seconds`."""
-        self._zones = frozenset(zones) - {b"\0"}
+        """`policy` in a few words; `turns` may be shared with others; no query takes more than `seconds`."""
+        self.sent = 0  # queries that were let out
+        self._policy = policy
         self._turns = turns or trio.CapacityLimiter(_AT_ONCE)
         self._seconds = seconds
         self._waits = waits
         self._nursery: trio.Nursery | None = None  # while `run` is running and may start tasks
-        self.use(servers)
+        self._use(servers)
 
-    def use(self, servers: Sequence[PlainServer], problem: str = "no server is known") -> None:
-        """Ask these from now on; `problem` says why there are none. What is under way ends as it was begun."""
-        self._lines = tuple(_Line(server) for server in dict.fromkeys(servers))
+    @abstractmethod
+    def why_not(self, query: bytes) -> str:
+        """Why a query with this question may not leave now; "" if it may."""
+
+    def let_out(self, wire: bytes) -> None:
+        """The fence, once more, at the last moment; raises `Unanswered`."""
+        if problem := self.why_not(wire):
+            raise Unanswered(problem)
+        self.sent += 1
+
+    def _use(self, servers: Sequence[PlainServer], problem: str = "no server is known") -> None:
+        self._lines = tuple(_Line(server, self._policy) for server in dict.fromkeys(servers))
         self._problem = problem
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -86,8 +90,8 @@ class PlainExchanger:
 
     def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
         """Ask a query as `upstream_query` makes it; `reply` is called once, within its time."""
-        if zone_in(query[12 : after_name(query, 12)].lower(), self._zones) is None:
-            reply(NoUpstream("not sent: plain DNS is for names in its forward zone alone"))
+        if problem := self.why_not(query):
+            reply(NoUpstream(problem))
         elif not self._lines:
             reply(NoUpstream(self._problem))
         elif self._nursery is None:
@@ -101,7 +105,7 @@ class PlainExchanger:
         return tuple(line.statistics(now) for line in self._lines)
 
     async def _reply_late(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
-        asking = _Asking(query)
+        asking = _Asking(query, self)
         result: bytes | UpstreamError = NoUpstream("shutting down")  # stays so if this task is cancelled
         try:
             now = trio.current_time()
@@ -114,11 +118,40 @@ class PlainExchanger:
             reply(result)
 
 
+class PlainExchanger(ClearExchanger):
+    """For some zones and no name outside them."""
+
+    def __init__(
+        self,
+        zones: Collection[bytes],
+        servers: Sequence[PlainServer] = (),
+        *,
+        turns: trio.CapacityLimiter | None = None,
+        seconds: float = QUERY_SECONDS,
+        waits: Sequence[float] = WAITS,
+    ) -> None:
+        """`zones` in wire format, lower case; for the others see `ClearExchanger`."""
+        self._zones = frozenset(zones) - {b"\0"}
+        policy = "plain DNS for its forward zone: neither encrypted nor verified"
+        super().__init__(servers, policy, turns=turns, seconds=seconds, waits=waits)
+
+    def use(self, servers: Sequence[PlainServer], problem: str = "no server is known") -> None:
+        """Ask these from now on; `problem` says why there are none. What is under way ends as it was begun."""
+        self._use(servers, problem)
+
+    def why_not(self, query: bytes) -> str:
+        """What is not of the zones stays here."""
+        if zone_in(query[12 : after_name(query, 12)].lower(), self._zones) is None:
+            return "not sent: plain DNS is for names in its forward zone alone"
+        return ""
+
+
 class _Line:
     """One server, and how it has done."""
 
-    def __init__(self, server: PlainServer) -> None:
+    def __init__(self, server: PlainServer, policy: str) -> None:
         self.server = server
+        self._policy = policy
         self.behind_until = float("-inf")
         self.asked = 0
         self.answered = 0
@@ -133,7 +166,7 @@ class _Line:
         """What is known of it."""
         return UpstreamStatistics(
             upstream=str(self.server),
-            policy="plain DNS for its forward zone: neither encrypted nor verified",
+            policy=self._policy,
             state="plain",
             verdict=None,
             tls=None,
@@ -147,15 +180,12 @@ class _Line:
         )
 
 
-class _Failed(Exception):
-    """One attempt brought no answer; the text says why."""
-
-
 class _Asking:
     """One query at one server after the other, until one of them answers."""
 
-    def __init__(self, query: bytes) -> None:
+    def __init__(self, query: bytes, door: Door) -> None:
         self._query = query
+        self._door = door
         self._answer: bytes | None = None
         self._second_best: bytes | None = None  # tells a failure that no server could better
         self._reasons: dict[_Line, str] = {}  # of those that are not asked any more
@@ -185,7 +215,7 @@ class _Asking:
         line.asked += 1
         try:
             answer = await self._ask(line.server)
-        except (OSError, trio.BrokenResourceError, _Failed) as error:
+        except (OSError, trio.BrokenResourceError, Unanswered) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._give_up(line, reason)
             return
@@ -208,10 +238,10 @@ class _Asking:
         """One attempt at one server; RFC 6891 s6.2.2: one that finds EDNS malformed is asked again without."""
         for edns in (True, False):
             wire = _own_query(self._query, edns=edns)
-            answer = await (_over_tcp if server.tcp else _over_udp)(server, wire)
+            answer = await ask_once(server, wire, self._door)
             if answer[4:6] != b"\0\0" and (answer[3] & RCODE != FORMERR or not edns):
                 return answer
-        raise _Failed("it cannot read the question")
+        raise Unanswered("it cannot read the question")
 
 
 def _own_query(query: bytes, *, edns: bool) -> bytes:
@@ -220,59 +250,3 @@ def _own_query(query: bytes, *, edns: bool) -> bytes:
     dnssec_ok = query[end + 7] & 0x80 != 0  # the OPT record's flags
     head = secrets.token_bytes(2) + query[2:10]
     return head + bytes((0, edns)) + query[12:end] + (opt_record(dnssec_ok=dnssec_ok) if edns else b"")
-
-
-async def _over_udp(server: PlainServer, wire: bytes) -> bytes:
-    """Send one datagram, take its answer; over TCP where that is truncated, or where somebody guesses."""
-    with _socket(server, socket.SOCK_DGRAM) as sock:
-        await sock.connect(socket_address(server))
-        await sock.send(wire)
-        for _ in range(_STRANGERS):
-            answer = await sock.recv(_DATAGRAM)
-            if _answers(answer, wire):
-                break
-        else:
-            return await _over_tcp(server, wire)
-    return await _over_tcp(server, wire) if answer[2] & TC else answer
-
-
-async def _over_tcp(server: PlainServer, wire: bytes) -> bytes:
-    """One connection for one query: RFC 7766 s8, length and message in one write."""
-    with _socket(server, socket.SOCK_STREAM) as sock:
-        await sock.connect(socket_address(server))
-        stream, reader = trio.SocketStream(sock), FrameReader()
-        await stream.send_all(frame(wire))
-        while data := await stream.receive_some():
-            for answer in reader.feed(data):
-                if not _answers(answer, wire):
-                    raise _Failed("the answer to another question over TCP")
-                return answer
-    raise _Failed("the connection was closed without an answer")
-
-
-def _answers(answer: bytes, wire: bytes) -> bool:
-    """Whether this is the answer to that query (RFC 5452 s9.1): id, QR, opcode, question; letter case is the server's.
-
-    A server that could not read the question need not repeat it: then the id alone counts, and nothing is believed.
-    """
-    if len(answer) < 12 or answer[:2] != wire[:2] or answer[2] & (QR | OPCODE) != QR:
-        return False
-    if answer[4:6] == b"\0\0":
-        return answer[3] & RCODE in (FORMERR, NOTIMP) and answer[6:8] == b"\0\0"
-    end = after_name(wire, 12)
-    name, fields = slice(12, end), slice(end, end + 4)
-    return answer[4:6] == b"\0\1" and answer[name].lower() == wire[name].lower() and answer[fields] == wire[fields]
-
-
-def _socket(server: PlainServer, kind: socket.SocketKind) -> trio.socket.SocketType:
-    """A socket whose port the kernel picks when it is connected, at random (RFC 5452 s9.2, RFC 6056)."""
-    return trio.socket.socket(socket.AF_INET6 if server.address.version == 6 else socket.AF_INET, kind)
-
-
-def socket_address(server: PlainServer) -> tuple[str, int] | tuple[str, int, int, int]:
-    """The server for `connect`; raises OSError for an interface that is not there."""
-    address = server.address
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        host = str(IPv6Address(int(address)))
-        return host, server.port, 0, socket.if_nametoindex(address.scope_id)
-    return str(address), server.port

@@ -5,7 +5,8 @@
     udp://[fe80::1%eth0]      a link-local address with its interface (RFC 4007 s11)
 
 Only on networks that are the person's own: what goes to a public address unencrypted is read, and may be changed, by
-everybody on the way. Who may be asked what is said elsewhere.
+everybody on the way. The one exception is the server that a network's DHCP gave, while a person logs in there
+(`leased_server`). Who may be asked what is said elsewhere.
 """
 
 import re
@@ -41,7 +42,7 @@ _PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class PlainServer:
-    """One place to ask without encryption; built by `parse_server` and `private_server`, which see to its address."""
+    """One place to ask without encryption; built by the functions below, which see to its address."""
 
     address: IPv4Address | IPv6Address
     port: int = PORT
@@ -69,17 +70,44 @@ def parse_server(text: str) -> PlainServer:
 
 def private_server(text: str, port: int = PORT, *, tcp: bool = False) -> PlainServer:
     """The server at an address that is not public; raises `BadInput` for all others."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        raise BadInput(f"{text!r} is no IP address") from None
-    if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address  # RFC 4291 s2.5.5.2: reaches the IPv4 address
+    address = _address(text)
     if not any(address in network for network in _PRIVATE):
         raise BadInput(
             f"{address} is no address of a private network, and plain DNS goes to those alone: anybody on the way "
             f"could read and change it; a server that speaks DoT is written tls://{address}#NAME"
         )
+    return _server(address, port, tcp=tcp)
+
+
+def leased_server(text: str) -> PlainServer:
+    """The server at an address that a network's DHCP gave: private or public, and never this machine itself.
+
+    Raises `BadInput` for what cannot be the address of one other machine.
+    """
+    address = _address(text)
+    if address.is_loopback or address.is_unspecified or address.is_multicast or _is_reserved(address):
+        raise BadInput(f"{address} cannot be the address of another machine")
+    return _server(address)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """Raises `BadInput`."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise BadInput(f"{text!r} is no IP address") from None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address  # RFC 4291 s2.5.5.2: reaches the IPv4 address
+    return address
+
+
+def _is_reserved(address: IPv4Address | IPv6Address) -> bool:
+    """RFC 1122 s3.2.1.3: 0.0.0.0/8 is this network; RFC 1112 s4: 240.0.0.0/4, with the broadcast address."""
+    return address.version == 4 and (address.packed[0] == 0 or address.packed[0] >= 240)
+
+
+def _server(address: IPv4Address | IPv6Address, port: int = PORT, *, tcp: bool = False) -> PlainServer:
+    """The server there, if it can be reached as it is written; raises `BadInput`."""
     needs_interface = isinstance(address, IPv6Address) and address.is_link_local
     scope = address.scope_id if isinstance(address, IPv6Address) else None
     if needs_interface and scope is None:

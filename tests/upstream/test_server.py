@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stubresolver.errors import BadInput
-from stubresolver.upstream.server import parse_server, private_server
+from stubresolver.upstream.server import leased_server, parse_server, private_server
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,38 @@ def test_any_text_is_a_private_server_or_refused(text):
         return
     assert server.address.is_private or server.address.is_link_local or str(server.address).startswith("100.")
     assert private_server(str(server.address), server.port, tcp=server.tcp) == server
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("192.168.1.1", "udp://192.168.1.1"),
+        ("8.8.8.8", "udp://8.8.8.8"),
+        ("2001:db8::1", "udp://[2001:db8::1]"),
+        ("fe80::1%eth0", "udp://[fe80::1%eth0]"),
+        ("::ffff:192.168.1.1", "udp://192.168.1.1"),
+    ],
+)
+def test_leased_servers(text, shown):
+    """What a network's DHCP gave may be public."""
+    assert str(leased_server(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1", "127.0.0.53", "::1", "::ffff:127.0.0.1", "0.0.0.1", "0.1.2.3", "::", "224.0.0.251", "ff02::fb",
+        "255.255.255.255", "240.0.0.1",
+    ],
+)  # fmt: skip
+def test_leased_servers_are_other_machines(text):
+    """Neither this machine nor many at once, however it is written."""
+    with pytest.raises(BadInput, match="cannot be the address of another machine"):
+        leased_server(text)
+
+
+@pytest.mark.parametrize("text", ["", "dns.example", "1.2.3", "192.168.1.1:53", "fe80::1", "2001:db8::1%eth0"])
+def test_what_cannot_be_a_leased_server(text):
+    """What is no address, or lacks its interface, is refused in words."""
+    with pytest.raises(BadInput):
+        leased_server(text)
