@@ -71,7 +71,7 @@ class Network:
         """Everything that was sent; ends the recording."""
         status = self._sniffer.finish()
         assert status == 0, self._sniffer
-        return [packet for line in self._sniffer.log.splitlines()[1:] if (packet := _read(bytes.fromhex(line)))]
+        return [packet for line in self._sniffer.log.splitlines()[1:] if (packet := read_packet(bytes.fromhex(line)))]
 
     def close(self) -> None:
         """End the recording and the namespace with it."""
@@ -84,10 +84,12 @@ class Network:
         assert program.alive, program
 
 
-def _read(octets: bytes) -> Packet | None:
+def read_packet(octets: bytes) -> Packet | None:
     """An IPv4 (RFC 791 s3.1) or IPv6 (RFC 8200 s3) packet without extension headers; None if not of TCP or UDP."""
     if octets[0] >> 4 == 4:
         start, number, source, target = 4 * (octets[0] & 15), octets[9], octets[12:16], octets[16:20]
+    elif octets[0] >> 4 != 6:
+        return None  # ARP, where the network is more than a loopback interface
     else:
         start, number, source, target = 40, octets[6], octets[8:24], octets[24:40]
     if number not in {6, 17}:
