@@ -4,6 +4,9 @@ The judge is `cryptography`'s verifier (web PKI profile) with the policy's ancho
 subject in one go and stops at the first fault; so that a person reads *which* demand failed, a refusal is looked at
 once more with a subject that the leaf itself names. That second look only explains: a pass of `path.address` or
 `path.name` needs the verifier's own yes to exactly that address or name.
+
+The verifier searches among the certificates from which an anchor can be reached (`anchored`), and not at all where the
+leaf is none of them: else anyone who can open a port could keep it busy for half a second.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from stubresolver.verify.anchored import anchored
 from stubresolver.verify.certificate import Certificate, alternative_names, printable, read_certificate
 from stubresolver.verify.verdict import Finding, Outcome, Rule
 
@@ -49,22 +53,24 @@ class PathVerifier:
         findings: list[Finding] = []
         path: tuple[Certificate, ...] = ()
         problem = "neither an address nor a name to look for"
+        reachable = anchored((leaf, *intermediates), self._anchors)
+        among = reachable[1:] if reachable[:1] == [leaf] else None
         if address is not None:
             mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
             wanted = mapped or address  # ::ffff:192.0.2.1 is 192.0.2.1, RFC 4291 s2.5.5.2
-            found, problem = self._validate(leaf, intermediates, wanted, now)
+            found, problem = self._validate(leaf, among, wanted, now)
             path = path or found
             findings.append(_subject_finding(Rule.PATH_ADDRESS, leaf, str(wanted), matched=bool(found)))
         if name is not None:
-            found, problem = self._validate(leaf, intermediates, name, now)
+            found, problem = self._validate(leaf, among, name, now)
             path = path or found
             # RFC 1123 s2.1: dotted decimal is an address, never a name; a dNSName that spells one vouches for nothing
             matched = bool(found) and not _spells_address(name)
             findings.append(_subject_finding(Rule.PATH_NAME, leaf, printable(name), matched=matched))
         if not path:
-            # A search that the verifier gave up is not repeated: it costs 0.15 s, and any peer can make it happen.
-            for subject in () if "fatal error" in problem else _own_subjects(leaf):
-                path, problem = self._validate(leaf, intermediates, subject, now)
+            # A search that the verifier gave up is not repeated: it costs 0.15 s, and any CA can make it happen.
+            for subject in () if among is None or "fatal error" in problem else _own_subjects(leaf):
+                path, problem = self._validate(leaf, among, subject, now)
                 if path:
                     break
             else:
@@ -92,13 +98,18 @@ class PathVerifier:
     def _validate(
         self,
         leaf: Certificate,
-        intermediates: Sequence[Certificate],
+        intermediates: Sequence[Certificate] | None,
         subject: IPv4Address | IPv6Address | str,
         now: datetime,
     ) -> tuple[tuple[Certificate, ...], str]:
-        """The path on which the leaf may speak for `subject`, or no path and the verifier's reason."""
+        """The path on which the leaf may speak for `subject`, or no path and the verifier's reason.
+
+        `intermediates` are those that lead to an anchor, None where the leaf itself does not.
+        """
         if problem := _weak_key(leaf):
             return (), problem
+        if intermediates is None:
+            return (), f"no signature leads from it to one of the {len(self._anchors)} trust anchors"
         try:
             wanted = x509.DNSName(subject) if isinstance(subject, str) else x509.IPAddress(subject)
             builder = PolicyBuilder().store(self._store).time(now.astimezone(UTC).replace(tzinfo=None))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from stubresolver.lab.authority import LabAuthority
 from stubresolver.verify import Outcome, Policy, Presented, Rule, Verifier
-from stubresolver.verify.path import PathVerifier
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 
@@ -314,58 +313,6 @@ def test_unused_bits_in_a_signature_are_refused(bare, world, now):
 def test_any_octets_for_a_chain_are_refused(verifier, presented, now, chain):
     """No octets raise, and none are allowed."""
     assert not verifier.judge(Presented(presented.address, presented.name, tuple(chain), presented.tls), now).allowed
-
-
-def test_endless_paths_have_an_end(bare, world, now):
-    """Nine self-issued certificates of one name and key would make 9^8 paths; the search gives up at a bounded cost."""
-    rogue = LabAuthority("Loop", now=now)
-    loops = []
-    for serial in range(1, 10):
-        builder = x509.CertificateBuilder(
-            issuer_name=rogue.root.subject,
-            subject_name=rogue.root.subject,
-            public_key=rogue.root_key.public_key(),
-            serial_number=serial,
-            not_valid_before=rogue.root.not_valid_before_utc,
-            not_valid_after=rogue.root.not_valid_after_utc,
-        )
-        for extension in rogue.root.extensions:
-            builder = builder.add_extension(extension.value, extension.critical)
-        loops.append(builder.sign(rogue.root_key, hashes.SHA256()).public_bytes(Encoding.DER))
-    leaf = rogue.issue(
-        not_before=now - DAY, not_after=now + DAY, addresses=[ip_address("192.0.2.1")], under_root=True
-    ).chain[0]
-    verdict = bare.judge(Presented(ip_address("192.0.2.1"), None, (leaf, *loops)), now)
-    assert not verdict.allowed
-    assert "not among the 1 trust anchors" in verdict.summary
-
-
-def test_search_that_is_given_up_is_not_repeated(bare, world, now, monkeypatch):
-    """Thousands of names under hundreds of constraints exhaust the verifier's patience, once for each demand."""
-    rogue = LabAuthority("Constrained", now=now)
-    builder = x509.CertificateBuilder(
-        issuer_name=rogue.root.subject,
-        subject_name=rogue.root.subject,
-        public_key=rogue.root_key.public_key(),
-        serial_number=7,
-        not_valid_before=rogue.root.not_valid_before_utc,
-        not_valid_after=rogue.root.not_valid_after_utc,
-    )
-    for extension in rogue.root.extensions:
-        builder = builder.add_extension(extension.value, extension.critical)
-    excluded = [x509.DNSName(f"c{number}.lab") for number in range(500)]
-    constrained = builder.add_extension(x509.NameConstraints(None, excluded), True).sign(
-        rogue.root_key, hashes.SHA256()
-    )
-    names = [f"a{number}.lab" for number in range(3000)]
-    leaf = rogue.issue(not_before=now - DAY, not_after=now + DAY, names=names, under_root=True).chain[0]
-    looks = []
-    validate = PathVerifier._validate
-    monkeypatch.setattr(PathVerifier, "_validate", lambda *given: looks.append(found := validate(*given)) or found)
-    chain = (leaf, constrained.public_bytes(Encoding.DER))
-    assert not bare.judge(Presented(ip_address("192.0.2.1"), "a1.lab", chain), now).allowed
-    assert len(looks) == 2
-    assert "Exceeded maximum name constraint check limit" in looks[1][1]
 
 
 NASTY = {
