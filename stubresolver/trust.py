@@ -106,13 +106,12 @@ def load_trust(settings: Settings, anchors: Path | None = None) -> Trust:
     `anchors` is a PEM file that takes the place of every policy's own anchors.
     """
     log_list = load_log_list(settings.log_list_file)
-    own = settings.upstream_policies
-    files = {upstream: own.get(upstream, settings.policy_file) for upstream in settings.all_upstreams}
+    sources = {upstream: settings.policy_of(upstream) for upstream in settings.all_upstreams}
     demanded = {}
-    for file in dict.fromkeys(files.values()):
-        loaded = load_policy_file(file, anchors)
-        demanded[file] = Demanded(loaded, Verifier(loaded.policy, log_list))
-    upstreams = {upstream: demanded[file] for upstream, file in files.items()}
+    for source in dict.fromkeys(sources.values()):
+        loaded = load_policy_file(source.file, anchors, source.profile)
+        demanded[source] = Demanded(loaded, Verifier(loaded.policy, log_list))
+    upstreams = {upstream: demanded[source] for upstream, source in sources.items()}
     return Trust(upstreams, log_list, load_log_list(None).timestamp)
 
 

@@ -24,6 +24,6 @@ def read_file(path: Path, key: str) -> bytes:
 def read_shipped(name: str) -> bytes:
     """A file that ships inside the package; raises `ConfigError` (no descriptor left, a broken installation)."""
     try:
-        return importlib.resources.files("stubresolver").joinpath("data", name).read_bytes()
+        return importlib.resources.files("stubresolver").joinpath("data", *name.split("/")).read_bytes()
     except OSError as error:
         raise ConfigError(f"the shipped {name}", "", f"cannot be read: {error.strerror or error}") from None

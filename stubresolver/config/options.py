@@ -34,7 +34,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     policy: str = ""  # a policy file on top of the shipped one; "" for the shipped one alone
     log_list: str = ""  # a log list in the v3 schema; "" for LOG_LIST_FILE if it is there, else the shipped one
-    upstreams: dict[str, str] = {}  # upstream: a policy file of its own, instead of `policy`
+    upstreams: dict[str, str] = {}  # upstream: a policy file of its own, instead of `policy` and of its provider's
 
 
 class EvidenceOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +55,8 @@ class LogsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration file: every part optional, every key known."""
 
-    upstreams: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)] = DEFAULT_UPSTREAMS
+    upstreams: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)] | None = None  # DEFAULT_UPSTREAMS
+    providers: Annotated[tuple[str, ...], msgspec.Meta(max_length=16)] = ()  # names of shipped ones, or paths
     listen: ListenOptions = ListenOptions()
     upstream: UpstreamOptions = UpstreamOptions()
     resolver: ResolverOptions = ResolverOptions()

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from stubresolver.config.anchors import certifi_file, read_anchors, system_store
 from stubresolver.config.files import read_file, read_shipped
-from stubresolver.verify import Policy, read_policy
+from stubresolver.config.profiles import Profile
+from stubresolver.verify import Layer, Policy, read_layers
+
+SHIPPED = "the shipped policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,24 +16,31 @@ class LoadedPolicy:
     """A policy and where it came from."""
 
     policy: Policy
-    source: str  # the file, or "the shipped policy"
+    source: str  # the files, or "the shipped policy"
     anchors: str  # whose roots: a file, "certifi", or the system's store
     warning: str = ""  # what to know about the anchors
 
 
-def load_policy(path: Path | None, anchors: Path | None = None) -> Policy:
+def load_policy(path: Path | None, anchors: Path | None = None, profile: Profile | None = None) -> Policy:
     """The policy of `load_policy_file` alone."""
-    return load_policy_file(path, anchors).policy
+    return load_policy_file(path, anchors, profile).policy
 
 
-def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPolicy:
-    """The policy with its anchors: `path` on top of the shipped one, `anchors` a PEM file instead of the policy's own.
+def policy_layers(path: Path | None, profile: Profile | None = None) -> tuple[Layer, ...]:
+    """The files that are laid over the shipped policy, read now; raises `ConfigError`."""
+    own = () if path is None else (Layer(read_file(path, "trust.policy"), str(path)),)
+    return own if profile is None else (*own, profile.layer())
 
-    Raises `ConfigError` that names file and key.
+
+def load_policy_file(path: Path | None, anchors: Path | None = None, profile: Profile | None = None) -> LoadedPolicy:
+    """The policy with its anchors: `path` on top of the shipped one, and a provider's demands on top of both.
+
+    `anchors` is a PEM file instead of the policy's own. Raises `ConfigError` that names file and key.
     """
-    shipped = read_shipped("policy.toml")
-    name = str(path) if path else "the shipped policy"
-    policy = read_policy(shipped, read_file(path, "trust.policy") if path else None, name)
+    layers = policy_layers(path, profile)
+    policy = read_layers(Layer(read_shipped("policy.toml"), SHIPPED), layers)
+    source = " on top of ".join(layer.file for layer in reversed(layers)) or SHIPPED
+    name = policy.anchors_file or SHIPPED
     whose, warning = policy.anchors, ""
     if anchors is not None:
         certificates, whose = read_anchors(anchors, str(anchors), ""), str(anchors)
@@ -44,6 +54,6 @@ def load_policy_file(path: Path | None, anchors: Path | None = None) -> LoadedPo
             "administers it, and any product that installs a root, such as an inspecting proxy, has a say in it"
         )
     else:
-        file = (path.parent if path else Path()) / policy.anchors
+        file = Path(policy.anchors_file).parent / policy.anchors
         certificates, whose = read_anchors(file, name, "anchors.source"), str(file)
-    return LoadedPolicy(policy.with_anchors(certificates), name, whose, warning)
+    return LoadedPolicy(policy.with_anchors(certificates), source, whose, warning)

@@ -5,8 +5,9 @@ says where an error stands. No file is needed; without one everything has its de
 """
 
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,9 @@ from stubresolver.audit.options import AuditOptions
 from stubresolver.cache import CacheOptions
 from stubresolver.config import log_list
 from stubresolver.config.files import read_file
+from stubresolver.config.grouping import group
 from stubresolver.config.options import DEFAULT_UPSTREAMS, Document, LogsOptions
+from stubresolver.config.profiles import Profile, read_profiles
 from stubresolver.errors import BadInput, ConfigError
 from stubresolver.forward import ForwardZone, parse_forward
 from stubresolver.local import LocalOptions
@@ -28,6 +31,14 @@ from stubresolver.verify import config_error
 DEFAULT_FILE = Path("/etc/stubresolver/stubresolver.toml")  # read if it is there and no other is named
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """Which files make a policy, on top of the shipped one: a person's, and over it a provider's."""
+
+    file: Path | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class Settings:
     cache: CacheOptions = field(default_factory=CacheOptions)
     local: LocalOptions = field(default_factory=LocalOptions)  # its files by their whole paths
     forward: tuple[ForwardZone, ...] = ()
+    profiles: tuple[Profile, ...] = ()  # of the providers that are named; each brings some of `upstreams`
     policy_file: Path | None = None
     upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
     log_list_file: Path | None = None
@@ -59,6 +71,27 @@ class Settings:
         return (*self.upstreams, *(upstream for zone in self.forward for upstream in zone.upstreams))
 
     @property
+    def providers(self) -> Mapping[Upstream, str]:
+        """Whose each of `upstreams` is: by the provider's file, or as `group` finds."""
+        named = {upstream: profile.name for profile in self.profiles for upstream in profile.upstreams}
+        written = group([upstream for upstream in self.upstreams if upstream not in named])
+        return {upstream: named.get(upstream) or written[upstream] for upstream in self.upstreams}
+
+    def profile_of(self, upstream: Upstream) -> Profile | None:
+        """The provider that brings an upstream."""
+        return next((profile for profile in self.profiles if upstream in profile.upstreams), None)
+
+    def profile_at(self, address: IPv4Address | IPv6Address) -> Profile | None:
+        """The provider that an address is of."""
+        return next((each for each in self.profiles if address in {one.address for one in each.upstreams}), None)
+
+    def policy_of(self, upstream: Upstream) -> PolicySource:
+        """Which files make the policy that an upstream is judged by."""
+        if upstream in self.upstream_policies:
+            return PolicySource(self.upstream_policies[upstream])
+        return PolicySource(self.policy_file, self.profile_of(upstream))
+
+    @property
     def forwarded(self) -> frozenset[bytes]:
         """The names that have servers of their own, with everything below them."""
         return frozenset(name for zone in self.forward for name in zone.zones)
@@ -73,8 +106,21 @@ class Settings:
         """The file that an update of the log list writes."""
         return self.log_list_file or log_list.LOG_LIST_FILE
 
+    def asking(self, upstreams: Sequence[Upstream]) -> "Settings":
+        """These settings with other upstreams for every name, which keep their policies where they are known here."""
+        return replace(self, upstreams=tuple(dict.fromkeys(upstreams)), forward=())
+
+    def of_providers(self, references: Sequence[str]) -> "Settings":
+        """These settings with the upstreams of providers for every name; raises `ConfigError`."""
+        profiles = read_profiles(references, "--provider", Path())
+        upstreams = [upstream for profile in profiles for upstream in profile.upstreams]
+        return replace(self.asking(upstreams), profiles=profiles)
+
     def with_trust(self, policy_file: Path | None, log_list_file: Path | None) -> "Settings":
-        """These settings with a policy instead of all that they name, and with a log list, where these are given."""
+        """These settings with a policy instead of all that they name, and with a log list, where these are given.
+
+        What a provider's file demands is laid over that policy, too.
+        """
         return replace(
             self,
             policy_file=policy_file or self.policy_file,
@@ -104,11 +150,8 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         document = msgspec.convert(tables, Document)
     except msgspec.ValidationError as error:
         raise config_error(name, error) from None
-    upstreams = tuple(
-        _parsed(parse_upstream, text, name, f"upstreams[{index}]") for index, text in enumerate(document.upstreams)
-    )
-    if len(set(upstreams)) < len(upstreams):
-        raise ConfigError(name, "upstreams", "the same upstream stands there twice")
+    profiles = read_profiles(document.providers, name, folder)
+    upstreams = _upstreams(document, profiles, name)
     addresses = tuple(
         _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
         for index, text in enumerate(document.listen.addresses)
@@ -128,6 +171,7 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         cache=document.cache,
         local=_whole_paths(document.local, folder),
         forward=forward,
+        profiles=profiles,
         policy_file=folder / document.trust.policy if document.trust.policy else None,
         upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder) | own,
         log_list_file=folder / document.trust.log_list if document.trust.log_list else None,
@@ -142,6 +186,20 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
     )
 
 
+def _upstreams(document: Document, profiles: Sequence[Profile], name: str) -> tuple[Upstream, ...]:
+    """Who is asked for most names: those that are written, or those of the providers; raises `ConfigError`."""
+    if profiles:
+        if document.upstreams is not None:
+            remedy = "say one of the two; a file of your own with `name` and `upstreams` is a provider, too"
+            raise ConfigError(name, "upstreams", f"`providers` names who is asked already: {remedy}")
+        return tuple(upstream for profile in profiles for upstream in profile.upstreams)
+    texts = DEFAULT_UPSTREAMS if document.upstreams is None else document.upstreams
+    upstreams = tuple(_parsed(parse_upstream, text, name, f"upstreams[{index}]") for index, text in enumerate(texts))
+    if len(set(upstreams)) < len(upstreams):
+        raise ConfigError(name, "upstreams", "the same upstream stands there twice")
+    return upstreams
+
+
 def _upstream_policies(
     table: Mapping[str, str], upstreams: Collection[Upstream], name: str, folder: Path
 ) -> dict[Upstream, Path]:
@@ -154,7 +212,7 @@ def _upstream_policies(
         key = f'trust.upstreams."{text}"'
         upstream = _parsed(parse_upstream, text, name, key)
         if upstream not in upstreams:
-            raise ConfigError(name, key, "expected one of `upstreams`, and this is none of them")
+            raise ConfigError(name, key, "expected one of `upstreams`, or of a provider's, and this is none of them")
         if upstream in policies:
             raise ConfigError(name, key, f"the same upstream, {upstream}, stands there twice")
         if not file:

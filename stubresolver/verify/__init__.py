@@ -11,7 +11,7 @@ from stubresolver.verify.issuers import Denied, IssuerPolicy
 from stubresolver.verify.lint import Problem, Severity, lint
 from stubresolver.verify.pins import PinPolicy
 from stubresolver.verify.policy import Policy, Revocation
-from stubresolver.verify.policy_file import PolicyFile, read_policy
+from stubresolver.verify.policy_file import Layer, PolicyFile, read_layers, read_policy, read_policy_tables
 from stubresolver.verify.presented import Presented, TlsFacts
 from stubresolver.verify.remembered import NOTHING_REMEMBERED, ClockFloor, Remembered, Whose, highest, iso
 from stubresolver.verify.toml_lines import key_lines, line_of
@@ -26,6 +26,7 @@ __all__ = [
     "Finding",
     "IssuerPolicy",
     "JudgedSct",
+    "Layer",
     "LogListFacts",
     "Mode",
     "Outcome",
@@ -55,5 +56,7 @@ __all__ = [
     "line_of",
     "lint",
     "printable",
+    "read_layers",
     "read_policy",
+    "read_policy_tables",
 ]

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from stubresolver.ct.compliance import STALE_AGE, WhenStale
 from stubresolver.verify.policy import Revocation
-from stubresolver.verify.policy_file import Tables, contradictions, convert, laid_over, read_tables
+from stubresolver.verify.policy_file import Layer, Tables, contradictions, convert, laid_over, read_tables
 from stubresolver.verify.policy_schema import DenyEntry, NamedKey, PolicyTables
 from stubresolver.verify.toml_lines import key_lines, line_of
 from stubresolver.verify.verdict import Mode
@@ -53,11 +53,14 @@ class Problem:
         return f"{place}: {self.severity}: {f'{self.key}: ' if self.key else ''}{self.text}; {self.remedy}"
 
 
-def lint(octets: bytes, file: str, shipped: bytes) -> list[Problem]:
-    """Every error of a policy file; where there is none, every warning. `shipped` is what the file is laid over."""
+def lint(octets: bytes, file: str, shipped: bytes, beside: frozenset[str] = frozenset()) -> list[Problem]:
+    """Every error of a policy file; where there is none, every warning. `shipped` is what the file is laid over.
+
+    `beside` are keys of the file that are no policy's, and somebody else's to read.
+    """
     base = read_tables(shipped)
     try:
-        own = read_tables(octets)
+        own = Layer(octets, file, beside).tables()
     except Fault as fault:
         return [Problem(Severity.ERROR, file, fault.line, fault.key, fault.problem, fault.remedy)]
     lines = key_lines(octets.decode())

@@ -2,16 +2,17 @@
 
 `read_policy()` reads the administrator's file on top of the shipped one (stubresolver/data/policy.toml, of which
 conf/policy.toml is a copy): a key that the file leaves out has the shipped value, so each default stands in one place,
-with its reason. Unknown keys, wrong types, demands of nothing and demands that contradict each other are errors; a
-policy that does not read is no policy.
+with its reason. `read_layers()` does so with several files, each on top of the one before. Unknown keys, wrong types,
+demands of nothing and demands that contradict each other are errors; a policy that does not read is no policy.
 """
 
+import functools
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +27,20 @@ from stubresolver.verify.verdict import Mode
 from stubresolver.verify.wording import Fault, fault, shown
 
 Tables = dict[str, dict[str, Any]]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A file that is laid over a policy."""
+
+    octets: bytes
+    file: str  # as it is named to a person
+    beside: frozenset[str] = frozenset()  # keys of it that are somebody else's to read
+
+    def tables(self) -> Tables:
+        """What it says of the policy; raises `Fault`."""
+        return {key: value for key, value in read_tables(self.octets).items() if key not in self.beside}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,7 @@ class PolicyFile:
     pins: PinPolicy | None
     require_post_quantum: bool
     revocation: Revocation
+    anchors_file: str = ""  # the file that says so; "" for the shipped one
 
     def with_anchors(self, anchors: Sequence[bytes]) -> Policy:
         """The policy with its anchors at hand."""
@@ -56,24 +72,30 @@ class PolicyFile:
 
 
 def read_policy(shipped: bytes, own: bytes | None, file: str) -> PolicyFile:
-    """Read a policy: `own` (the octets of `file`, None for none) on top of `shipped`; raises `ConfigError`.
+    """Read a policy: `own` (the octets of `file`, None for none) on top of `shipped`; raises `ConfigError`."""
+    return read_layers(Layer(shipped, file), () if own is None else (Layer(own, file),))
 
-    A key in `own` replaces the shipped one, with one exception: `issuers.deny` adds to it, so that a file that was
-    written before a CA went wrong does not bring that CA back.
+
+def read_layers(shipped: Layer, layers: Sequence[Layer]) -> PolicyFile:
+    """Read a policy of several files, each on top of those before it; raises `ConfigError`.
+
+    A key in a file replaces what stood there before, with one exception: `issuers.deny` adds to it, so that a file that
+    was written before a CA went wrong does not bring that CA back.
     """
-    lines: dict[str, int] = {}
-    try:
-        base = read_tables(shipped)
-        tables = read_tables(own) if own is not None else {}
-        lines = key_lines((own or b"").decode())
-        document = convert(laid_over(base, tables), base)
-        for problem in contradictions(document):
-            raise problem  # the first; `lint` tells all
-        return _policy_file(document)
-    except Fault as problem:
-        line = problem.line or line_of(lines, problem.key)
-        where = f"line {line}: " if line else ""
-        raise ConfigError(file, problem.key, f"{where}{problem.problem}; {problem.remedy}") from None
+    tables = base = _read(shipped, shipped.tables)
+    document, anchors_file = _read(shipped, lambda: _agreeing(base, base)), ""
+    for layer in layers:
+        own = _read(layer, layer.tables)
+        tables = _read(layer, functools.partial(laid_over, tables, own))
+        document = _read(layer, functools.partial(_agreeing, tables, base))
+        if "source" in own.get("anchors", {}):
+            anchors_file = layer.file
+    return replace(_policy_file(document), anchors_file=anchors_file)
+
+
+def read_policy_tables(octets: bytes, file: str) -> Tables:
+    """What stands in a policy file, whatever it is; raises `ConfigError`."""
+    return _read(Layer(octets, file), lambda: read_tables(octets))
 
 
 def read_tables(octets: bytes) -> Tables:
@@ -151,6 +173,26 @@ def contradictions(document: PolicyTables) -> Iterator[Fault]:
         yield Fault(
             "pins.spki_sha256", problem, "add the key that takes over when this one is lost, or pin nothing: []"
         )
+
+
+def _read(layer: Layer, step: Callable[[], _T]) -> _T:
+    """One step of reading a layer, its fault told with file, key and line: raises `ConfigError`."""
+    try:
+        return step()
+    except Fault as problem:
+        line = problem.line
+        if problem.key and not line:  # without a key the text may be no TOML, and has no lines to look for
+            line = line_of(key_lines(layer.octets.decode()), problem.key)
+        where = f"line {line}: " if line else ""
+        raise ConfigError(layer.file, problem.key, f"{where}{problem.problem}; {problem.remedy}") from None
+
+
+def _agreeing(tables: Tables, shipped: Tables) -> PolicyTables:
+    """The tables as values that can be meant together; raises `Fault` for the first thing that is wrong."""
+    document = convert(tables, shipped)
+    for problem in contradictions(document):
+        raise problem  # the first; `lint` tells all
+    return document
 
 
 def _contradictions_of_ct(table: CtTable) -> Iterator[Fault]:
