@@ -65,7 +65,7 @@ class App:
         self._forwarding = Forwarding(settings.forward, demands, settings.upstream, report_event)
         elsewhere = {upstream for zone in settings.forward for upstream in zone.upstreams}
         default = {upstream: demanded for upstream, demanded in demands.items() if upstream not in elsewhere}
-        self._pool = Pool(default, settings.upstream, report_event)
+        self._pool = Pool(default, settings.upstream, report_event, providers=settings.providers)
         form = UpstreamForm(client_subnet=settings.resolver.client_subnet != "none").query_of
         self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here, form)
         self._cache = AnswerCache(settings.cache)
