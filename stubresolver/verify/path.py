@@ -20,7 +20,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from stubresolver.verify.anchored import anchored
 from stubresolver.verify.certificate import Certificate, alternative_names, printable, read_certificate
-from stubresolver.verify.verdict import Finding, Outcome, Rule
+from stubresolver.verify.verdict import Finding, Outcome, Rule, Unvouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Path:
 
     certificates: tuple[Certificate, ...]  # leaf first, anchor last; empty where no path is valid
     findings: tuple[Finding, ...]
+    unvouched: Unvouched | None = None  # where no path is valid
 
 
 class PathVerifier:
@@ -77,10 +78,10 @@ class PathVerifier:
                 findings = [_unjudged(finding) for finding in findings]
         if path:
             valid = Finding(Rule.PATH_VALID, Outcome.PASS, leaf.subject, f"anchored in {path[-1].subject}")
-        else:
-            why = self._explain(leaf, intermediates, problem, now)
-            valid = Finding(Rule.PATH_VALID, Outcome.FAIL, leaf.subject, why)
-        return Path(path, (valid, *findings))
+            return Path(path, (valid, *findings))
+        why = self._explain(leaf, intermediates, problem, now)
+        valid = Finding(Rule.PATH_VALID, Outcome.FAIL, leaf.subject, why)
+        return Path((), (valid, *findings), _unvouched((leaf, *intermediates), address, name, now))
 
     def issuer_of(self, leaf: Certificate, intermediates: Sequence[Certificate]) -> Certificate | None:
         """The certificate whose key signed `leaf`, among those presented and the anchors; None if it is not there.
@@ -177,6 +178,19 @@ def _own_subjects(leaf: Certificate) -> Iterator[IPv4Address | IPv6Address | str
     yield from addresses[:2]
     for name in names[:2]:
         yield name.replace("*", "any", 1)
+
+
+def _unvouched(
+    presented: Sequence[Certificate], address: IPv4Address | IPv6Address | None, name: str | None, now: datetime
+) -> Unvouched:
+    """What the chain says of itself."""
+    addresses, names = alternative_names(presented[0].der)
+    return Unvouched(
+        issuer=presented[-1].issuer,
+        named=address in addresses or (name is not None and name.lower() in {each.lower() for each in names}),
+        ended=any(now > certificate.not_after for certificate in presented),
+        early=any(now < certificate.not_before for certificate in presented),
+    )
 
 
 def _unjudged(finding: Finding) -> Finding:

@@ -97,6 +97,16 @@ class LogListFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Unvouched:
+    """What a chain says of itself that leads to no anchor: for the words of a diagnosis, never for a decision."""
+
+    issuer: str  # of the last certificate presented, RFC 4514
+    named: bool  # the leaf is for the address or the name that was dialled
+    ended: bool  # something in the chain had ended at the time judged for
+    early: bool  # ... or was not valid yet
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The whole outcome of one judgement; the same input gives the same verdict, octet for octet in its JSON."""
 
@@ -110,6 +120,7 @@ class Verdict:
     mode: Mode = Mode.ENFORCE  # the policy's
     proof: Proof | None = None  # what had to show that the certificate is public; None where the policy demands no CT
     remembered: Remembered = NOTHING_REMEMBERED  # what the judge was told beside what was shown
+    unvouched: Unvouched | None = None  # where no path is valid; no part of the JSON
 
     @property
     def allowed(self) -> bool:

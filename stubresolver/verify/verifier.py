@@ -26,7 +26,7 @@ from stubresolver.ct.compliance import WhenStale
 from stubresolver.verify.certificate import Certificate, UnreadableCertificate, printable, read_certificate
 from stubresolver.verify.freshness import judge_age, judge_clock
 from stubresolver.verify.handshake import judge_handshake
-from stubresolver.verify.path import PathVerifier
+from stubresolver.verify.path import Path, PathVerifier
 from stubresolver.verify.policy import Policy, Revocation
 from stubresolver.verify.presented import Presented
 from stubresolver.verify.remembered import NOTHING_REMEMBERED, Remembered, iso
@@ -59,7 +59,7 @@ class Verifier:
         now = now.astimezone(UTC)
         findings = [] if remembered.floor is None else [judge_clock(remembered.floor, now)]
         checked: list[CheckedSct] = []
-        path: tuple[Certificate, ...] = ()
+        path = Path((), ())
         if all(finding.outcome is Outcome.PASS for finding in findings):
             found, checked, path = self._look(presented, now, remembered)
             findings += found
@@ -67,31 +67,32 @@ class Verifier:
             at=now,
             findings=tuple(findings),
             scts=tuple(_judged(item) for item in checked),
-            path=tuple(_path_certificate(certificate) for certificate in path),
+            path=tuple(_path_certificate(certificate) for certificate in path.certificates),
             demanded=self._demanded(presented, remembered),
             policy=self._digest,
             log_list=_facts(self.log_list),
             mode=self.policy.mode,
             proof=self.policy.ct.proof if self.policy.ct is not None else None,
             remembered=remembered,
+            unvouched=path.unvouched,
         )
 
     def _look(
         self, presented: Presented, now: datetime, remembered: Remembered
-    ) -> tuple[list[Finding], list[CheckedSct], tuple[Certificate, ...]]:
+    ) -> tuple[list[Finding], list[CheckedSct], Path]:
         """Everything that is judged by the time: the findings, each SCT, the verified path."""
         findings: list[Finding] = []
         checked: list[CheckedSct] = []
-        path: tuple[Certificate, ...] = ()
+        validated = Path((), ())
         try:
             chain = _read_chain(presented.chain)
         except UnreadableCertificate as error:
             findings.append(Finding(Rule.PATH_VALID, Outcome.FAIL, "chain", str(error)))
         else:
             leaf, intermediates = chain[0], chain[1:]
-            found = self._paths.judge(leaf, intermediates, presented.address, presented.name, now)
-            path = found.certificates
-            findings += found.findings
+            validated = self._paths.judge(leaf, intermediates, presented.address, presented.name, now)
+            path = validated.certificates
+            findings += validated.findings
             if self.policy.issuers is not None:
                 findings += self.policy.issuers.judge(path, chain)
             if self.policy.pins is not None:
@@ -102,7 +103,7 @@ class Verifier:
                 checked, found_ct = _judge_ct(leaf, issuer, self.policy.ct, self.log_list, now)
                 age = judge_age(self.log_list, self.policy.ct.when_stale, remembered.passed, now)
                 findings += [*found_ct, age]
-        return [*findings, *judge_handshake(presented.tls, self.policy)], checked, path
+        return [*findings, *judge_handshake(presented.tls, self.policy)], checked, validated
 
     def _demanded(self, presented: Presented, remembered: Remembered) -> frozenset[Rule]:
         """Every rule that must have passed; a rule that nobody judged then refuses."""
