@@ -15,12 +15,12 @@ from stubresolver.cli.common import (
     json_option,
     log_list_option,
     open_kept_evidence,
-    policy_file_of,
     policy_option,
     utc_now,
 )
+from stubresolver.cli.judges import policy_source_of
 from stubresolver.cli.shown import clean, kept_verdict, make_table, show_verdict
-from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.config import PolicySource, Settings, load_log_list, load_policy, load_settings
 from stubresolver.errors import BadInput
 from stubresolver.exported import Exported
 from stubresolver.verify import Verdict
@@ -130,7 +130,8 @@ def _judge(
     """The second judgement: by its own demands but for those that were named."""
     policy = log_list = None
     if policy_file or today:
-        policy = load_policy(policy_file or policy_file_of(settings, exported.upstream))
+        source = PolicySource(policy_file) if policy_file else policy_source_of(settings, exported.upstream)
+        policy = load_policy(source.file, profile=source.profile)
     if log_list_file or today:
         log_list = load_log_list(log_list_file or settings.log_list_file)
     elif policy is not None and policy.ct is not None and exported.log_list is None:

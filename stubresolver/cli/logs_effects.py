@@ -12,7 +12,8 @@ from hashlib import sha256
 
 from rich.console import Console
 
-from stubresolver.cli.common import open_kept_evidence, policy_file_of
+from stubresolver.cli.common import open_kept_evidence
+from stubresolver.cli.judges import policy_source_of
 from stubresolver.cli.shown import clean
 from stubresolver.config import Settings, load_policy
 from stubresolver.ct import LogList
@@ -88,7 +89,8 @@ def _effect(
         return Effect(name, untried="the evidence has no certificate of it that was allowed")
     presented = store.export(kept[0].id).presented
     passed = store.recall(sha256(presented.chain[0]).hexdigest()).passed
-    policy = load_policy(policy_file_of(settings, name))
+    source = policy_source_of(settings, name)
+    policy = load_policy(source.file, profile=source.profile)
     # without the floor of the clock: it is the lists that are compared
     before, after = (Verifier(policy, each).judge(presented, now, Remembered(None, passed)) for each in lists)
     return Effect(name, seen=kept[0].last_seen, before=before, after=after)

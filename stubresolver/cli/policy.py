@@ -1,8 +1,8 @@
 """`stubresolver policy`: what is demanded, where it is said, whether a file says it well; and how to change it."""
 
 import json
-import tomllib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +10,28 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from stubresolver.cli.common import config_option, json_option, policy_file_of, policy_option
+from stubresolver.cli.common import config_option, json_option, policy_option
+from stubresolver.cli.judges import policy_source_of
 from stubresolver.cli.policy_allow import allow
 from stubresolver.cli.policy_deny import deny
+from stubresolver.cli.policy_values import FROM_SHIPPED, Value, effective
 from stubresolver.cli.shown import make_table
-from stubresolver.config import LoadedPolicy, load_policy, load_policy_file, load_settings, read_file, read_shipped
+from stubresolver.config import (
+    PROFILE_KEYS,
+    LoadedPolicy,
+    PolicySource,
+    is_profile,
+    load_policy_file,
+    load_settings,
+    parse_profile,
+    policy_layers,
+    read_file,
+    read_shipped,
+)
 from stubresolver.errors import ConfigError
 from stubresolver.verify import Mode, Problem, Severity, key_lines, line_of, lint
 
-_SHIPPED = "shipped"
 _BAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One effective value, or one entry of a list."""
-
-    key: str  # dotted path, with the entry's place in its list
-    value: Any  # as TOML has it
-    source: str  # "shipped", or FILE:LINE
 
 
 @click.group("policy", short_help="What is demanded and where that is said; check a policy file; deny, allow.")
@@ -62,28 +65,20 @@ def show(*, policy_file: Path | None, config_file: Path | None, as_json: bool) -
     Exit status: 0 done, 2 an error in the configuration or in a policy file.
     """
     settings = load_settings(config_file)
-    judged: dict[Path | None, list[str]] = {}
+    judged: dict[PolicySource, list[str]] = {}
     if policy_file is not None:
-        judged[policy_file] = []
+        judged[PolicySource(policy_file)] = []
     for upstream in () if policy_file is not None else map(str, settings.all_upstreams):
-        judged.setdefault(policy_file_of(settings, upstream), []).append(upstream)
+        judged.setdefault(policy_source_of(settings, upstream), []).append(upstream)
     console = Console(highlight=False)
-    for file, upstreams in judged.items():
-        loaded = load_policy_file(file)
-        policy = loaded.policy
-        values = effective(read_file(file, "trust.policy") if file else b"", str(file))
+    for source, upstreams in judged.items():
+        loaded = load_policy_file(source.file, profile=source.profile)
+        values = effective(policy_layers(source.file, source.profile))
         if as_json:
-            facts = {
-                "policy": policy.digest,
-                "file": str(file) if file else None,
-                "upstreams": upstreams,
-                "mode": policy.mode.value,
-                "anchors": {"source": loaded.anchors, "certificates": len(policy.anchors)},
-                "values": [asdict(value) for value in values],
-            }
-            click.echo(json.dumps(facts, ensure_ascii=False))
+            click.echo(json.dumps(_jsonable(source, loaded, upstreams, values), ensure_ascii=False))
         else:
-            _show(console, file, loaded, upstreams, values, everybody=len(judged) == 1)
+            told = "all upstreams" if upstreams and len(judged) == 1 else ", ".join(upstreams)
+            _show(console, source, loaded, told or "nobody: it was only named here", values)
 
 
 @command.command("lint")
@@ -95,10 +90,11 @@ def lint_file(*, file: Path, as_json: bool) -> int:
     Exit status: 0 no errors (there may be warnings), 2 an error: such a file is not taken over.
     """
     octets = read_file(file, "")
-    problems = lint(octets, str(file), read_shipped("policy.toml"))
+    beside = PROFILE_KEYS if is_profile(octets) else frozenset()
+    problems = lint(octets, str(file), read_shipped("policy.toml"), beside)
     bad = any(problem.severity is Severity.ERROR for problem in problems)
-    if not bad and (missing := _anchors_problem(file, octets)):
-        problems, bad = [missing, *problems], True
+    if not bad and (other := _problem_beside(file, octets)):
+        problems, bad = [other, *problems], True
     for problem in problems:
         click.echo(json.dumps(asdict(problem), ensure_ascii=False) if as_json else str(problem))
     if not problems and not as_json:
@@ -106,63 +102,50 @@ def lint_file(*, file: Path, as_json: bool) -> int:
     return _BAD if bad else 0
 
 
-def effective(own: bytes, name: str) -> list[Value]:
-    """Every value of a policy that reads, in the order of the shipped file; `own` is the file `name` on top of it."""
-    text = own.decode()
-    lines, tables = key_lines(text), tomllib.loads(text)
-    values = []
-    for section, shipped in tomllib.loads(read_shipped("policy.toml").decode()).items():
-        for key, default in shipped.items():
-            path, given = f"{section}.{key}", key in tables.get(section, {})
-            value = tables[section][key] if given else default
-            if isinstance(value, list) and value:
-                values += [
-                    Value(
-                        f"{path}[{index}]", entry, f"{name}:{line_of(lines, f'{path}[{index}]')}" if given else _SHIPPED
-                    )
-                    for index, entry in enumerate(value)
-                ]
-            else:
-                values.append(Value(path, value, f"{name}:{line_of(lines, path)}" if given else _SHIPPED))
-            if given and path == "issuers.deny":  # the shipped ones stay, whatever a file says
-                added = [entry for entry in default if entry not in value]
-                start = len(value)
-                values += [Value(f"{path}[{start + index}]", entry, _SHIPPED) for index, entry in enumerate(added)]
-    return values
-
-
-def _anchors_problem(file: Path, octets: bytes) -> Problem | None:
-    """What is wrong with where the anchors of an otherwise good file come from."""
+def _problem_beside(file: Path, octets: bytes) -> Problem | None:
+    """What is wrong with a file whose policy is good: with its provider's upstreams, or with where its anchors are."""
+    remedy = "write it as in conf/quad9.toml"
     try:
-        load_policy(file)
+        profile = parse_profile(octets, str(file), file) if is_profile(octets) else None
+        remedy = 'name a PEM file that is there, counted from the folder of this one, or write "certifi"'
+        load_policy_file(None if profile else file, profile=profile)
     except ConfigError as error:
         line = line_of(key_lines(octets.decode()), error.key)
-        remedy = 'name a PEM file that is there, counted from the folder of this one, or write "certifi"'
         return Problem(Severity.ERROR, str(file), line, error.key, error.problem, remedy)
     return None
 
 
-def _show(
-    console: Console,
-    file: Path | None,
-    loaded: LoadedPolicy,
-    upstreams: list[str],
-    values: list[Value],
-    *,
-    everybody: bool,
-) -> None:
+def _jsonable(
+    source: PolicySource, loaded: LoadedPolicy, upstreams: Sequence[str], values: Sequence[Value]
+) -> dict[str, Any]:
+    """One policy for machines."""
+    return {
+        "policy": loaded.policy.digest,
+        "file": str(source.file) if source.file else None,
+        "provider": source.profile.name if source.profile else None,
+        "provider_file": str(source.profile) if source.profile else None,
+        "upstreams": upstreams,
+        "mode": loaded.policy.mode.value,
+        "anchors": {"source": loaded.anchors, "certificates": len(loaded.policy.anchors)},
+        "values": [asdict(value) for value in values],
+    }
+
+
+def _show(console: Console, source: PolicySource, loaded: LoadedPolicy, judged: str, values: Sequence[Value]) -> None:
     """One policy for people."""
     policy = loaded.policy
-    title = f"{file}, on top of the shipped policy" if file else "the shipped policy"
+    layered = source != PolicySource()
+    title = f"{loaded.source}, on top of the shipped policy" if layered else "the shipped policy"
     console.print(Text(title, style="bold"), soft_wrap=True)
-    judged = "all upstreams" if everybody and upstreams else ", ".join(upstreams) or "nobody: it was only named here"
     for label, text in (
+        ("whose", source.profile.name if source.profile else ""),
         ("judges", judged),
         ("digest", policy.digest),
         ("anchors", f"{len(policy.anchors)} certificates ({loaded.anchors})"),
         ("ct", "demanded" if policy.ct is not None else "off"),
     ):
-        console.print(Text.assemble((f"  {label:<8}", "dim"), text), soft_wrap=True)
+        if text:
+            console.print(Text.assemble((f"  {label:<8}", "dim"), text), soft_wrap=True)
     if loaded.warning:
         console.print(Text(f"  {loaded.warning}", style="yellow"), soft_wrap=True)
     if policy.mode is Mode.REPORT:
@@ -190,4 +173,4 @@ def _told(value: Any) -> str:
 
 
 def _style(value: Value) -> str:
-    return "dim" if value.source == _SHIPPED else ""
+    return "dim" if value.source == FROM_SHIPPED else ""

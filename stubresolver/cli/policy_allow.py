@@ -8,11 +8,12 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from stubresolver.cli.common import config_option, open_kept_evidence, policy_file_of, yes_option
+from stubresolver.cli.common import config_option, open_kept_evidence, yes_option
+from stubresolver.cli.judges import policy_source_of
 from stubresolver.cli.policy_change import changed, details, open_target, target_option, write_change
 from stubresolver.cli.shown import clean, make_table, verdict_line
 from stubresolver.cli.toml_edit import Entry
-from stubresolver.config import load_settings, read_shipped
+from stubresolver.config import load_settings
 from stubresolver.errors import BadInput
 from stubresolver.exported import Exported
 from stubresolver.verify import Outcome, PathCertificate, Policy, Rule, UnreadableCertificate, Verdict
@@ -48,7 +49,7 @@ def allow(*, identity: str, place: str, policy_file: Path | None, config_file: P
     settings = load_settings(config_file)
     with contextlib.closing(open_kept_evidence(settings)) as store:
         exported = store.export(store.find(identity))
-    target = open_target(policy_file, policy_file_of(settings, exported.upstream))
+    target = open_target(policy_file, policy_source_of(settings, exported.upstream))
     verdict = exported.judge(policy=target.policy)
     console = Console(highlight=False)
     console.print(
@@ -62,13 +63,13 @@ def allow(*, identity: str, place: str, policy_file: Path | None, config_file: P
     _show_authorities(console, verdict, authority, (*exported.presented.chain, *target.policy.anchors))
     entries: list[Entry] = [{"name": authority.subject, "spki_sha256": authority.spki_sha256}]
     if not _has_allow_list(target.octets):
-        shipped = tomllib.loads(read_shipped("policy.toml").decode())["issuers"]["allow"]
+        known = _allowed(target.policy)
         console.print(
-            f"{target.path} has no allow-list of its own, and one would take the place of the shipped one: the "
-            f"{len(shipped)} shipped keys are written into it, too.",
+            f"{target.path} has no allow-list of its own, and one would take the place of the one in force: its "
+            f"{len(known)} keys are written into it, too.",
             markup=False,
         )
-        entries = [*shipped, *entries]
+        entries = [*known, *entries]
     change = changed(target, "allow", entries)
     _tell_outcome(console, exported, change.policy)
     return write_change(console, settings, target, change, "Allow it?", yes=yes)
@@ -86,6 +87,12 @@ def _refused_authority(verdict: Verdict, place: str) -> PathCertificate:
 
 def _has_allow_list(octets: bytes | None) -> bool:
     return octets is not None and "allow" in tomllib.loads(octets.decode()).get("issuers", {})
+
+
+def _allowed(policy: Policy) -> list[Entry]:
+    """The allow-list in force, as a file has it."""
+    allowed = policy.issuers.allowed if policy.issuers is not None else None
+    return [{"name": name, "spki_sha256": key.hex()} for key, name in (allowed or {}).items()]
 
 
 def _tell_outcome(console: Console, exported: Exported, policy: Policy) -> None:

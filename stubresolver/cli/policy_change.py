@@ -12,12 +12,23 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from stubresolver.cli.common import confirmed, policy_file_of
+from stubresolver.cli.common import confirmed
 from stubresolver.cli.files import read_if_there, replace_file
+from stubresolver.cli.judges import files_of, policy_source_of
 from stubresolver.cli.toml_edit import Entry, append_entries
-from stubresolver.config import Settings, load_policy, read_shipped
+from stubresolver.config import (
+    PROFILE_KEYS,
+    SHIPPED,
+    PolicySource,
+    Settings,
+    is_profile,
+    load_policy,
+    parse_profile,
+    policy_layers,
+    read_shipped,
+)
 from stubresolver.errors import BadInput
-from stubresolver.verify import Outcome, Policy, Rule, Severity, Verdict, lint, read_policy
+from stubresolver.verify import Layer, Outcome, Policy, Rule, Severity, Verdict, lint, read_layers
 
 _UNCHANGED = 1
 _HEADER = "# A policy of stubresolver, laid over the shipped one. `stubresolver policy show` tells what is in force.\n"
@@ -37,6 +48,12 @@ class Target:
     path: Path
     octets: bytes | None  # None: there is no such file yet
     policy: Policy  # what it says now
+    below: tuple[Layer, ...] = ()  # what it is laid over, beside the shipped policy
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The keys of it that are no policy's."""
+        return PROFILE_KEYS if self.octets is not None and is_profile(self.octets) else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +64,21 @@ class Change:
     policy: Policy
 
 
-def open_target(named: Path | None, configured: Path | None) -> Target:
-    """The file to change and what it says now; a file with an error is not changed: raises `ConfigError`."""
-    path = named or configured
+def open_target(named: Path | None, configured: PolicySource) -> Target:
+    """The file to change and what it says now; a file with an error is not changed: raises `ConfigError`.
+
+    Of the files that are configured it is the topmost: what it does not say, and only that, another one says.
+    """
+    path = named
+    below: tuple[Layer, ...] = ()
+    if path is None and configured.profile is not None:
+        path, below = configured.profile.path, policy_layers(configured.file)
+        if path is None:
+            raise BadInput(
+                f"{configured.profile} is not changed: copy it from conf/ beside your configuration, and name the copy "
+                "in `providers`"
+            )
+    path = path or configured.file
     if path is None:
         raise BadInput(
             "no policy file to change: the shipped policy is in force. Name one with --policy FILE, and in "
@@ -59,23 +88,29 @@ def open_target(named: Path | None, configured: Path | None) -> Target:
         octets = read_if_there(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from None
-    if octets is None and named is None:
-        raise BadInput(f"{path}: not there, although the configuration names it; --policy {path} makes it anew")
-    return Target(path, octets, load_policy(None if octets is None else path))
+    if octets is None:
+        if named is None:
+            raise BadInput(f"{path}: not there, although the configuration names it; --policy {path} makes it anew")
+        return Target(path, None, load_policy(None))
+    if is_profile(octets):
+        beneath = configured.file if below else None
+        return Target(path, octets, load_policy(beneath, profile=parse_profile(octets, str(path), path)), below)
+    return Target(path, octets, load_policy(path))
 
 
 def changed(target: Target, key: str, entries: Sequence[Entry]) -> Change:
     """The file with the entries in `issuers.KEY`, read again; raises `BadInput` where that would not be right."""
     text = _HEADER if target.octets is None else target.octets.decode()
-    name, shipped = str(target.path), read_shipped("policy.toml")
+    name, shipped, beside = str(target.path), read_shipped("policy.toml"), target.beside
     try:
         octets = append_entries(text, "issuers", key, entries).encode()
     except (BadInput, UnicodeEncodeError) as error:
         raise BadInput(f"{name}: {error}") from None
-    errors = [problem for problem in lint(octets, name, shipped) if problem.severity is Severity.ERROR]
+    errors = [problem for problem in lint(octets, name, shipped, beside) if problem.severity is Severity.ERROR]
     if errors:
         raise BadInput(f"nothing was changed, the file would be wrong: {errors[0]}")
-    return Change(octets, read_policy(shipped, octets, name).with_anchors(target.policy.anchors))
+    policy = read_layers(Layer(shipped, SHIPPED), (*target.below, Layer(octets, name, beside)))
+    return Change(octets, policy.with_anchors(target.policy.anchors))
 
 
 def write_change(
@@ -88,7 +123,7 @@ def write_change(
     replace_file(target.path, target.octets, change.octets)
     before = "made" if target.octets is None else f"written; the file before is {target.path}~"
     console.print(Text(f"{target.path}: {before}"), soft_wrap=True)
-    judged = [each for each in map(str, settings.all_upstreams) if _is(policy_file_of(settings, each), target.path)]
+    judged = [each for each in map(str, settings.all_upstreams) if _judges(target.path, settings, each)]
     others = [each for each in map(str, settings.all_upstreams) if each not in judged]
     if not judged:
         note = (
@@ -108,5 +143,5 @@ def details(verdict: Verdict, rule: Rule, outcome: Outcome) -> list[str]:
     return [finding.detail for finding in verdict.findings if finding.rule is rule and finding.outcome is outcome]
 
 
-def _is(one: Path | None, other: Path) -> bool:
-    return one is not None and one.resolve() == other.resolve()
+def _judges(file: Path, settings: Settings, upstream: str) -> bool:
+    return file.resolve() in {each.resolve() for each in files_of(policy_source_of(settings, upstream))}

@@ -10,7 +10,7 @@ from rich.text import Text
 from stubresolver.cli.common import config_option, open_kept_evidence, yes_option
 from stubresolver.cli.policy_change import Change, Target, changed, open_target, target_option, write_change
 from stubresolver.cli.toml_edit import Entry, inline_table
-from stubresolver.config import Settings, load_settings, read_file
+from stubresolver.config import PolicySource, Settings, load_settings, read_file
 from stubresolver.errors import BadInput, EvidenceError
 from stubresolver.verify import Denied, Policy, UnreadableCertificate, certificates_from_pem
 from stubresolver.verify.certificate import Certificate, read_certificate
@@ -78,7 +78,7 @@ def deny(
     if not reason.strip() or not reason.isprintable():
         raise BadInput(f"--reason {reason!r}: expected one line of text, for whoever reads the refusal")
     settings = load_settings(config_file)
-    target = open_target(policy_file, settings.policy_file)
+    target = open_target(policy_file, PolicySource(settings.policy_file))
     found = _climb(_read_chain(chain_file), target.policy)
     certificate, issuer = _pick(found, place, str(chain_file))
     entry = _deny_entry(certificate, issuer, by, reason)

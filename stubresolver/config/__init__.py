@@ -5,11 +5,12 @@ from stubresolver.config.files import read_file, read_shipped
 from stubresolver.config.log_list import installed_log_list, load_log_list
 from stubresolver.config.options import DEFAULT_UPSTREAMS, LogsOptions
 from stubresolver.config.policies import SHIPPED, LoadedPolicy, load_policy, load_policy_file, policy_layers
-from stubresolver.config.profiles import Profile, is_profile, parse_profile, read_profiles
+from stubresolver.config.profiles import PROFILE_KEYS, Profile, is_profile, parse_profile, read_profiles
 from stubresolver.config.settings import PolicySource, Settings, load_settings, parse_settings
 
 __all__ = [
     "DEFAULT_UPSTREAMS",
+    "PROFILE_KEYS",
     "SHIPPED",
     "LoadedPolicy",
     "LogsOptions",

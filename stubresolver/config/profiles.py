@@ -18,7 +18,7 @@ from stubresolver.upstream import Upstream, parse_upstream
 from stubresolver.verify import Layer, config_error, read_policy_tables
 
 _FOLDER = "providers"  # of the shipped ones
-_HEAD = frozenset({"name", "upstreams"})  # the keys of a provider's file that are no policy's
+PROFILE_KEYS = frozenset({"name", "upstreams"})  # the keys of a provider's file that are no policy's
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Profile:
         """Its policy as it stands in the file now; raises `ConfigError`."""
         octets = read_shipped(self.file) if self.path is None else read_file(self.path, "providers")
         parse_profile(octets, self.file, self.path)  # a file with an error is of no use in part either
-        return Layer(octets, str(self), _HEAD)
+        return Layer(octets, str(self), PROFILE_KEYS)
 
     def __str__(self) -> str:
         return f"the shipped {self.file}" if self.path is None else self.file
@@ -66,7 +66,7 @@ def read_profiles(references: Sequence[str], source: str, folder: Path) -> tuple
 def is_profile(octets: bytes) -> bool:
     """True if a policy file is a provider's; False, too, for what is no TOML."""
     try:
-        return bool(_HEAD & read_policy_tables(octets, "").keys())
+        return bool(PROFILE_KEYS & read_policy_tables(octets, "").keys())
     except ConfigError:
         return False
 
@@ -76,7 +76,7 @@ def parse_profile(octets: bytes, file: str, path: Path | None = None) -> Profile
     shown = f"the shipped {file}" if path is None else file
     tables = read_policy_tables(octets, shown)
     policy = read_policy_tables(read_shipped("policy.toml"), "the shipped policy")
-    if unknown := [key for key in tables if key not in _HEAD and key not in policy]:
+    if unknown := [key for key in tables if key not in PROFILE_KEYS and key not in policy]:
         known = f"`name`, `upstreams` and the tables of a policy: {', '.join(policy)}"
         raise ConfigError(shown, unknown[0], f"unknown key; a provider's file has {known}")
     try:

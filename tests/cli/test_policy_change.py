@@ -210,7 +210,7 @@ def test_shipped_list_is_written_too_where_there_is_none(run, files, kept, world
     outcome = allow(run, files, kept["finish"], "--yes")
     shipped = tomllib.loads(read_shipped("policy.toml").decode())["issuers"]["allow"]
     assert outcome.status == 0
-    assert f"the {len(shipped)} shipped keys are written into it, too" in " ".join(outcome.out.split())
+    assert f"its {len(shipped)} keys are written into it, too" in " ".join(outcome.out.split())
     listed = issuers(files.policy)["allow"]
     assert listed[:-1] == shipped
     assert listed[-1]["spki_sha256"] == world.finish.intermediate_spki_sha256
