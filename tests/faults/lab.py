@@ -99,6 +99,24 @@ class Reply:
         return [option for option in options if isinstance(option, dns.edns.EDEOption)]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question under way; called, it waits for its reply."""
+
+    name: str
+    _future: "Future[Any]"
+    _patience: float
+
+    def __call__(self) -> Reply:
+        got = self._future.result(self._patience + 30)
+        message = dns.message.from_wire(bytes.fromhex(got["wire"])) if got["wire"] else None
+        return Reply(self.name, message, got["took"], got["at"])
+
+    def done(self) -> bool:
+        """True once the reply is there."""
+        return self._future.done()
+
+
 class Lab:
     """See the module; `close` ends it and gives the proof."""
 
@@ -197,6 +215,11 @@ class Lab:
         status = Path(f"/proc/{self.service.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    def descriptors(self) -> int:
+        """How many the service has open."""
+        assert self.service is not None
+        return len(list(Path(f"/proc/{self.service.process.pid}/fd").iterdir()))
+
     def stop(self) -> None:
         """SIGTERM; it ends well and without a traceback."""
         service, self.service = self.service, None
@@ -218,11 +241,10 @@ class Lab:
 
     def ask_soon(
         self, name: str = "", kind: int = A, *, via: str = "udp", patience: float = 6.0, to: Any = LISTENER
-    ) -> Callable[[], Reply]:
+    ) -> "Asked":
         """Ask; the reply is had by calling what comes back."""
         chosen = name or self.name()
-        future = self.asker.send(name=chosen, type=kind, via=via, to=to, patience=patience)
-        return lambda: _reply(chosen, future, patience)
+        return Asked(chosen, self.asker.send(name=chosen, type=kind, via=via, to=to, patience=patience), patience)
 
     def ask_many(self, number: int, kind: str = "a", **more: Any) -> list[Reply]:
         """So many new names at once."""
@@ -275,9 +297,3 @@ def missing() -> str:
 def slowest(replies: Collection[Reply]) -> float:
     """How long the last of them took."""
     return max(reply.took for reply in replies)
-
-
-def _reply(name: str, future: "Future[Any]", patience: float) -> Reply:
-    got = future.result(patience + 30)
-    message = dns.message.from_wire(bytes.fromhex(got["wire"])) if got["wire"] else None
-    return Reply(name, message, got["took"], got["at"])

@@ -65,9 +65,9 @@ class Namespaces:
         """True if the command works in the resolver's network."""
         return subprocess.run([*self.resolver, *command], capture_output=True, check=False, timeout=20).returncode == 0
 
-    def move(self) -> None:
-        """The resolver leaves its network and comes into the other one."""
-        self.run(f"ip link set wan0 down\nip link set wan1 up\n{_ROUTES.format(n=1)}")
+    def move(self, more: str = "") -> None:
+        """The resolver leaves its network and comes into the other one; `more` changes it before it is complete."""
+        self.run(f"ip link set wan0 down\nip link set wan1 up\n{_ROUTES.format(n=1)}\n{more}")
 
     def close(self) -> None:
         """End the recording and the namespaces."""

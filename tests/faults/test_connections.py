@@ -40,3 +40,40 @@ def test_closed_connection(lab: Lab, transport: str, strike: str) -> None:
     assert all(reply.right for reply in replies), [str(reply) for reply in replies if not reply.right]
     assert lab.tallies(place)["handshakes"] - after["handshakes"] <= 1
     lab.figures = {"idle": idle.took, "in flight": slowest(replies)}
+
+
+@pytest.mark.parametrize("transport", ["dot", "doh"])
+@pytest.mark.parametrize("second", [True, False], ids=["second upstream", "same upstream"])
+def test_silent_peer(lab: Lab, transport: str, second: bool) -> None:
+    """Half-open with twenty queries in flight: answers within 2 s by a new connection, and the old one is dropped."""
+    name = {"dot": dot, "doh": doh}[transport]
+    addresses = ["1.1.1.1", "1.0.0.1"] if second else ["1.1.1.1"]
+    lab.open([transport], addresses)
+    lab.start([name(each) for each in addresses])
+    lab.settle()
+    place = DOT if transport == "dot" else DOH
+    assert lab.tallies(place)["standing"] == 1
+    if second:
+        lab.set(place, swallow=True)  # what is dialled anew is not better
+    lab.strike("deafen", place)
+    replies = lab.ask_many(20)
+    assert all(reply.right for reply in replies), [str(reply) for reply in replies if not reply.right]
+    lab.figures = {"answers": slowest(replies)}
+    assert slowest(replies) <= 2.0
+    again = lab.ask()
+    assert again.right, again
+    assert again.took <= 1.0  # whoever answered last is asked first
+    if not second:
+        lab.wait(lambda: lab.tallies(place)["standing"] == 1, "the end of the silent connection", 5)
+
+
+def test_silent_while_idle(lab: Lab) -> None:
+    """The first query after the silence began is answered within 2 s, too, with all eight upstreams configured."""
+    lab.open()
+    lab.start()
+    lab.settle()
+    lab.strike("deafen")
+    reply = lab.ask()
+    assert reply.right, reply
+    assert reply.took <= 2.0
+    lab.figures = {"answer": reply.took}
