@@ -30,7 +30,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 PURE = (
     "wire", "ct", "verify", "exported", "transport", "cache", "local", "errors", "loglists",
     "upstream.health", "upstream.upstream", "upstream.server",
-    "netwatch.netlink", "netwatch.change",
+    "netwatch.netlink", "netwatch.change", "upstream.diagnosis",
 )  # fmt: skip
 IMPURE = {"trio", "socket", "ssl", "time", "os", "pathlib", "logging", "random", "asyncio"}
 

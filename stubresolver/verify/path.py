@@ -81,7 +81,9 @@ class PathVerifier:
             return Path(path, (valid, *findings))
         why = self._explain(leaf, intermediates, problem, now)
         valid = Finding(Rule.PATH_VALID, Outcome.FAIL, leaf.subject, why)
-        return Path((), (valid, *findings), _unvouched((leaf, *intermediates), address, name, now))
+        return Path(
+            (), (valid, *findings), _unvouched((leaf, *intermediates), address, name, None if among is None else now)
+        )
 
     def issuer_of(self, leaf: Certificate, intermediates: Sequence[Certificate]) -> Certificate | None:
         """The certificate whose key signed `leaf`, among those presented and the anchors; None if it is not there.
@@ -181,15 +183,15 @@ def _own_subjects(leaf: Certificate) -> Iterator[IPv4Address | IPv6Address | str
 
 
 def _unvouched(
-    presented: Sequence[Certificate], address: IPv4Address | IPv6Address | None, name: str | None, now: datetime
+    presented: Sequence[Certificate], address: IPv4Address | IPv6Address | None, name: str | None, now: datetime | None
 ) -> Unvouched:
-    """What the chain says of itself."""
+    """What the chain says of itself; `now` where signatures lead from it to an anchor."""
     addresses, names = alternative_names(presented[0].der)
     return Unvouched(
         issuer=presented[-1].issuer,
         named=address in addresses or (name is not None and name.lower() in {each.lower() for each in names}),
-        ended=any(now > certificate.not_after for certificate in presented),
-        early=any(now < certificate.not_before for certificate in presented),
+        ended=now is not None and any(now > certificate.not_after for certificate in presented),
+        early=now is not None and any(now < certificate.not_before for certificate in presented),
     )
 
 

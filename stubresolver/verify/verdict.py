@@ -102,7 +102,7 @@ class Unvouched:
 
     issuer: str  # of the last certificate presented, RFC 4514
     named: bool  # the leaf is for the address or the name that was dialled
-    ended: bool  # something in the chain had ended at the time judged for
+    ended: bool  # its signatures lead to an anchor, but something in it had ended at the time judged for
     early: bool  # ... or was not valid yet
 
 
