@@ -103,6 +103,18 @@ class AnswerCache:
         if entry is not None:
             self._queues.remove(entry)
 
+    def forget_failures(self) -> int:
+        """Forget that nobody could be reached, now that somebody may be; how many names could be asked for again.
+
+        What an upstream itself has said stays, be it a failure; and an answer that has ended is looked for at once.
+        """
+        unreached = [key for key, entry in self._entries.items() if isinstance(entry.answer, Failure)]
+        for key in unreached:
+            self.discard(key)
+        for entry in self._entries.values():
+            entry.retry = 0.0
+        return len(unreached)
+
     def clear(self) -> None:
         """Forget everything."""
         self._queues.clear()

@@ -452,3 +452,23 @@ class CacheMachine(RuleBasedStateMachine):
 
 TestCacheMachine = CacheMachine.TestCase
 TestCacheMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_could_not_be_reached_is_forgotten():
+    """Our own failures go, an upstream's stay, and an answer that has ended is looked for again at once."""
+    kept = cache(unreached_seconds=5)
+    kept.put(b"unreached", Failure(22, "nobody"), 0)
+    kept.put(b"servfail", answer(rcode=2), 0)
+    kept.put(b"good", answer(), 0)
+    kept.put(b"stale", answer(ttl=1), 0)
+    kept.put(b"stale", Failure(22, "nobody"), 2)
+    stale = kept.look(b"stale")
+    assert stale.retry == 7
+    assert kept.forget_failures() == 1
+    assert kept.get(b"unreached", 0) is None
+    assert kept.get(b"servfail", 0) is not None
+    assert kept.get(b"good", 0) is not None
+    assert kept.fallback(b"stale", 3) is not None
+    assert (stale.retry, stale.hold) == (0.0, 2 + RECHECK_SECONDS)
+    assert kept.statistics().entries == 3
+    assert kept.forget_failures() == 0
