@@ -59,6 +59,14 @@ class EvidenceError(StubResolverError):
     """The evidence store cannot be opened, read or written."""
 
 
+class EvidenceDamaged(EvidenceError):
+    """The evidence file is no database of ours any more, or holds what was never written there."""
+
+
+class EvidenceUnfit(EvidenceError):
+    """A judgement that no database can hold: it is lost, and the file is no worse."""
+
+
 class SelfTestFailed(StubResolverError):
     """This program does not judge as it must, here and now: nothing that it allows may be trusted."""
 

@@ -15,7 +15,7 @@ from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.config import Settings
 from stubresolver.demands import build_demands
 from stubresolver.errors import ConnectFailed
-from stubresolver.evidence import Event, EventKind, EvidenceStore, Kept
+from stubresolver.evidence import Event, EventKind, EvidenceKeeper, EvidenceStore, Kept, Recorder
 from stubresolver.lab.world import NAME, World
 from stubresolver.lab.zone import LabZone
 from stubresolver.loglines import report_event
@@ -109,17 +109,17 @@ def test_each_event_is_one_line_as_loud_as_it_is_grave(caplog, event, level, lin
 async def test_change_of_an_upstream_is_a_warning(caplog):
     """What the evidence store finds changed is told in one line, once it is kept."""
 
-    class Store:
+    class Evidence:
         """Finds that the issuer has changed."""
 
         def keep_demands(self, *_):
             pass
 
-        def record(self, upstream, *_):
-            return Kept("id", new=True, events=(Event(upstream, EventKind.ISSUER, "CN=A", "CN=B", ""),))
+        async def record(self, upstream, *_):
+            return [Kept("id", new=True, events=(Event(upstream, EventKind.ISSUER, "CN=A", "CN=B", ""),))]
 
     world = World(datetime(2026, 11, 2, tzinfo=UTC))
-    demands = build_demands(Verifier(world.policy, world.log_list), Store())
+    demands = build_demands(Verifier(world.policy, world.log_list), Evidence())
     await demands.recorder.record(str(UPSTREAM), None, None)
     assert [record.getMessage() for record in caplog.records] == [f"{UPSTREAM}: issuer changed: CN=A -> CN=B"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -135,10 +135,12 @@ async def test_judgement_is_kept_with_the_policy_that_made_it(tmp_path, last):
     renamed = replace(world.policy, issuers=replace(issuers, allowed=named))
     assert renamed.digest == world.policy.digest
     shown = Presented(UPSTREAM.address, NAME, world.issue().chain, None)
-    with closing(EvidenceStore(tmp_path / "evidence.sqlite3")) as store:
+    path = tmp_path / "evidence.sqlite3"
+    with closing(EvidenceKeeper(path, lambda: now)) as keeper:
         verifiers = [Verifier(policy, world.log_list) for policy in (world.policy, renamed)]
-        both = [build_demands(verifier, store) for verifier in verifiers]
+        both = [build_demands(verifier, Recorder(keeper)) for verifier in verifiers]
         await both[last].recorder.record(str(UPSTREAM), shown, verifiers[last].judge(shown, now))
+    with closing(EvidenceStore(path)) as store:
         [record] = store.records()
         assert store.export(record.id).reproduces
 

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import msgspec
 import trio
@@ -24,8 +24,8 @@ from stubresolver.audit.keeping import InThread, NotKept, audit_and_keep
 from stubresolver.audit.report import Get, Outcome, Report
 from stubresolver.ct import LogList
 from stubresolver.errors import EvidenceError
-from stubresolver.evidence import EvidenceStore
 from stubresolver.evidence.audits import Audited, Audits, Candidate
+from stubresolver.exported import Exported
 
 # How long a certificate is looked for after it was last allowed: the longest life of one (CA/Browser Forum SC-081v3,
 # from 2026-03-15), so that one that was shown once and hidden again is still asked about.
@@ -43,6 +43,16 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 log = logging.getLogger("stubresolver")
 
 
+class Evidence(Protocol):
+    """What is needed of the evidence; an `EvidenceKeeper` has it, and an `EvidenceStore`."""
+
+    def audits(self) -> Audits:
+        """What came of the proofs."""
+
+    def export(self, identity: str) -> Exported:
+        """One record; raises `EvidenceError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """One log's word for one certificate: when it could be had at the earliest, and when it is to be asked for."""
@@ -57,7 +67,7 @@ class Auditor:
 
     def __init__(
         self,
-        store: EvidenceStore,
+        store: Evidence,
         log_list: Callable[[], LogList],
         get: Get,
         clock: Callable[[], datetime],

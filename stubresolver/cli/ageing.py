@@ -7,8 +7,7 @@ import trio
 
 from stubresolver.ct import LogList
 from stubresolver.ct.compliance import Freshness, freshness
-from stubresolver.errors import EvidenceError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper
 from stubresolver.trust import clock_floor
 from stubresolver.verify import Outcome, judge_clock
 
@@ -27,11 +26,8 @@ def list_age(log_list: LogList, now: datetime) -> tuple[int, Freshness]:
     return (now - log_list.timestamp).days, freshness(log_list.timestamp, now)
 
 
-def doubt_clock(log_list: LogList, evidence: EvidenceStore, now: datetime) -> str:
-    """Why the clock must be wrong, or cannot be judged; "" where nothing speaks against it."""
-    try:
-        newest = evidence.recall("").newest  # of no leaf: only the time is wanted
-    except EvidenceError as error:
-        return str(error)
+def doubt_clock(log_list: LogList, evidence: EvidenceKeeper, now: datetime) -> str:
+    """Why the clock must be wrong; "" where nothing speaks against it."""
+    newest = evidence.recall("").newest  # of no leaf: only the time is wanted
     finding = judge_clock(clock_floor(log_list, newest), now)
     return "" if finding.outcome is Outcome.PASS else f"{finding}; until then every judgement refuses"

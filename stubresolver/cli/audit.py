@@ -1,7 +1,6 @@
 """`stubresolver audit`: ask the logs to prove that they hold the upstreams' certificates."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -32,8 +31,8 @@ from stubresolver.cli.common import (
 from stubresolver.config import Settings, load_policy, load_settings, web_anchors
 from stubresolver.ct import LogList
 from stubresolver.demands import build_all_demands
-from stubresolver.errors import BadInput, EvidenceError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.errors import BadInput
+from stubresolver.evidence import EvidenceKeeper, Recorder
 from stubresolver.trust import Trust, load_trust
 from stubresolver.upstream import parse_upstream
 from stubresolver.verify import Verdict, Verifier
@@ -123,13 +122,14 @@ def command(
     if upstreams:
         settings = replace(settings, upstreams=tuple(dict.fromkeys(map(parse_upstream, upstreams))), forward=())
     trust, roots = load_trust(settings, anchors_file), web_anchors(settings, roots_file)
-    with _evidence(settings) as evidence:
+    with contextlib.closing(open_evidence(settings)) as evidence:
         given = None
         if chain_file is not None and address is not None:
             verifier = Verifier(load_policy(settings.policy_file, anchors_file), trust.log_list)
             given = [from_file(chain_file, address, verifier)]
         elif kept:
-            given = from_evidence(evidence, settings.all_upstreams)
+            with contextlib.closing(open_kept_evidence(settings)) as looked_into:
+                given = from_evidence(looked_into, settings.all_upstreams)
         return trio.run(_audit, _Asked(settings, trust, evidence, given, roots, as_json=as_json))
 
 
@@ -139,7 +139,7 @@ class _Asked:
 
     settings: Settings
     trust: Trust
-    evidence: EvidenceStore
+    evidence: EvidenceKeeper
     given: list[Subject] | None  # None: whatever the upstreams show now
     roots: Path  # of the logs' web servers
     as_json: bool
@@ -147,7 +147,7 @@ class _Asked:
 
 async def _audit(asked: _Asked) -> int:
     """Find the certificates, ask every log at once, show what came of it; the exit status."""
-    demands = build_all_demands(asked.trust, asked.evidence)
+    demands = build_all_demands(asked.trust, Recorder(asked.evidence))
     subjects = await inspect_all(demands, as_json=asked.as_json) if asked.given is None else asked.given
     if not subjects:
         return _UNREACHED
@@ -165,7 +165,7 @@ async def _audit(asked: _Asked) -> int:
     return _status(audits)
 
 
-async def _ask(subjects: Sequence[Subject], get: Get, log_list: LogList, evidence: EvidenceStore) -> list[Audit]:
+async def _ask(subjects: Sequence[Subject], get: Get, log_list: LogList, evidence: EvidenceKeeper) -> list[Audit]:
     """Audit each distinct certificate once, all logs at once."""
     grouped: dict[bytes, list[Subject]] = {}
     for subject in subjects:
@@ -233,17 +233,3 @@ def _status(audits: Sequence[Audit]) -> int:
     if any(report.outcome is Outcome.ALARM for report in reports):
         return _ALARM
     return 0 if any(report.kind not in _SILENT for report in reports) else _UNREACHED
-
-
-@contextlib.contextmanager
-def _evidence(settings: Settings) -> Iterator[EvidenceStore]:
-    """The evidence store; who may not write there audits with an empty one, and is told what is missing then."""
-    with contextlib.ExitStack() as stack:
-        try:
-            store = open_evidence(settings)
-        except EvidenceError as error:
-            missing = "nothing of this audit is kept, and what the logs said before cannot be compared"
-            click.echo(f"stubresolver: {missing}: {error}", err=True)
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stubresolver-audit-"))
-            store = EvidenceStore(Path(folder) / "evidence.sqlite3")
-        yield stack.enter_context(contextlib.closing(store))

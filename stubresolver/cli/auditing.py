@@ -15,7 +15,7 @@ from stubresolver.audit.background import Auditor
 from stubresolver.audit.keeping import InThread
 from stubresolver.cli.common import utc_now
 from stubresolver.ct import LogList
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper
 from stubresolver.web import Web
 
 _T = TypeVar("_T")
@@ -36,18 +36,18 @@ def reader(app: App, anchors: Path | None, seconds: float = PATIENCE) -> Get:
 
 
 def one_at_a_time() -> InThread:
-    """The evidence off the event loop, one use after the other: to wait for it in a thread could not be cancelled."""
+    """The evidence off the event loop, one use after the other; a disk that hangs does not hold up the end."""
     turn = trio.CapacityLimiter(1)
 
     async def in_thread(function: Callable[[], _T], /) -> _T:
-        return await trio.to_thread.run_sync(function, limiter=turn)
+        return await trio.to_thread.run_sync(function, limiter=turn, abandon_on_cancel=True)
 
     return in_thread
 
 
 async def audit_in_background(
     app: App,
-    evidence: EvidenceStore,
+    evidence: EvidenceKeeper,
     log_list: Callable[[], LogList],
     anchors: Path | None,
     alarmed: Callable[[int], None],

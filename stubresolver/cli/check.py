@@ -1,5 +1,6 @@
 """`stubresolver check`: dial and judge without asking anything, or judge a chain from a file."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,10 +22,10 @@ from stubresolver.cli.common import (
     utc_now,
 )
 from stubresolver.cli.shown import show_verdict
-from stubresolver.config import Settings, load_log_list, load_policy, load_settings
+from stubresolver.config import load_log_list, load_policy, load_settings
 from stubresolver.demands import build_all_demands
-from stubresolver.errors import BadInput, EvidenceError, UpstreamError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.errors import BadInput, UpstreamError
+from stubresolver.evidence import Recorder
 from stubresolver.trust import clock_floor, load_trust
 from stubresolver.upstream import Demands, Upstream, inspect, parse_upstream
 from stubresolver.verify import (
@@ -93,8 +94,8 @@ def command(
     trust = load_trust(settings, anchors_file)
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
-    demands = build_all_demands(trust, _evidence(settings))
-    return trio.run(_check_upstreams, demands, as_json)
+    with contextlib.closing(open_evidence(settings)) as evidence:
+        return trio.run(_check_upstreams, build_all_demands(trust, Recorder(evidence)), as_json)
 
 
 def _check_chain(
@@ -174,12 +175,3 @@ def _show(
     else:
         show_verdict(console, str(upstream), presented, verdict)
         console.print(f"judged by {policy}\n", style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def _evidence(settings: Settings) -> EvidenceStore | None:
-    """The evidence store; a check by somebody who may not write there still checks, and says so."""
-    try:
-        return open_evidence(settings)
-    except EvidenceError as error:
-        click.echo(f"stubresolver: this check is not kept as evidence: {error}", err=True)
-        return None

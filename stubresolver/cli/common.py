@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from stubresolver.config import Settings
 from stubresolver.errors import BadInput, EvidenceError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper, EvidenceStore
 
 config_option = click.option(
     "--config",
@@ -39,18 +40,28 @@ anchors_option = click.option(
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where no terminal can answer.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 
+_ELSEWHERE = "for another place see [evidence] file"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-def open_evidence(settings: Settings) -> EvidenceStore:
-    """The evidence store of the settings, of systemd's state folder, or of the user; raises `EvidenceError`."""
-    if settings.evidence_file:
-        return EvidenceStore(settings.evidence_file)
-    try:
-        return EvidenceStore(state_folder() / "evidence.sqlite3")
-    except EvidenceError as error:
-        raise EvidenceError(f"{error}; name another place in [evidence] file or in $STATE_DIRECTORY") from error
+def open_evidence(settings: Settings, report: Callable[[str], None] | None = None) -> EvidenceKeeper:
+    """Where judgements are kept: by the settings, in systemd's state folder, or in the user's. It never raises.
+
+    `report` is told what cannot be kept; by default it is said on stderr.
+    """
+    path, nowhere = settings.evidence_file, ""
+    advice = _ELSEWHERE if path else f"{_ELSEWHERE} or $STATE_DIRECTORY"
+    if path is None:
+        try:
+            path = state_folder() / "evidence.sqlite3"
+        except EvidenceError as error:
+            nowhere = str(error)
+    return EvidenceKeeper(path, utc_now, report or _say, nowhere=nowhere, advice=advice)
+
+
+def _say(problem: str) -> None:
+    click.echo(f"stubresolver: {problem}", err=True)
 
 
 def open_kept_evidence(settings: Settings) -> EvidenceStore:

@@ -26,7 +26,7 @@ from stubresolver.cli.lab_audits import show_audits
 from stubresolver.config import Settings
 from stubresolver.demands import build_demands
 from stubresolver.errors import PolicyRefused, UpstreamError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper, Recorder
 from stubresolver.lab.rogues import GALLERY, Rogue
 from stubresolver.lab.servers import DohServer, DotServer
 from stubresolver.lab.world import NAME, World
@@ -71,16 +71,16 @@ def command(*, listen: str, once: bool, as_json: bool) -> int:
     with (
         contextlib.closing(bind_all([address])) as bound,
         tempfile.TemporaryDirectory(prefix="stubresolver-lab-") as folder,
-        contextlib.closing(EvidenceStore(Path(folder) / "evidence.sqlite3")) as evidence,
+        contextlib.closing(EvidenceKeeper(Path(folder) / "evidence.sqlite3", utc_now)) as evidence,
     ):
         return trio.run(_lab, bound, evidence, Path(folder), once, as_json)
 
 
-async def _lab(bound: Bound, evidence: EvidenceStore, folder: Path, once: bool, as_json: bool) -> int:
+async def _lab(bound: Bound, evidence: EvidenceKeeper, folder: Path, once: bool, as_json: bool) -> int:
     """Build the world, show it, serve it; the exit status."""
     console = Console(quiet=as_json, highlight=False)
     world = World(utc_now())
-    demands = build_demands(Verifier(world.policy, world.log_list), evidence)
+    demands = build_demands(Verifier(world.policy, world.log_list), Recorder(evidence))
     async with trio.open_nursery() as nursery:
         upstreams = await _start_upstreams(nursery, world)
         app = App(Settings(), dict.fromkeys(upstreams, demands))

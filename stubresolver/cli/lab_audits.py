@@ -16,7 +16,7 @@ from stubresolver.audit.keeping import audit_and_keep
 from stubresolver.cli.auditing import one_at_a_time, reader
 from stubresolver.cli.common import utc_now
 from stubresolver.cli.shown import clean
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper
 from stubresolver.lab.archive import HOST, Archive
 from stubresolver.lab.trials import Reader, Trial, hold, trials
 from stubresolver.lab.world import World
@@ -44,7 +44,7 @@ class _Held:
 
 
 async def show_audits(
-    console: Console, world: World, app: App, evidence: EvidenceStore, folder: Path, *, as_json: bool
+    console: Console, world: World, app: App, evidence: EvidenceKeeper, folder: Path, *, as_json: bool
 ) -> bool:
     """Audit honest logs and dishonest ones over the running resolver; True if each is called what it is."""
     anchors = folder / "anchors.pem"

@@ -22,6 +22,7 @@ from stubresolver.cli.files import read_bounded
 from stubresolver.config import Settings, certifi_file, read_shipped, web_anchors
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, FetchFailed, Unreached
+from stubresolver.evidence import Recorder
 from stubresolver.loglists import MAXIMUM_LIST, SigningKey, load_key, origin_of
 from stubresolver.trust import load_trust
 from stubresolver.verify import printable
@@ -68,7 +69,7 @@ def gather(
             app = None
             if any(_has_name(url) for url in urls):
                 evidence = held.enter_context(contextlib.closing(open_evidence(settings)))
-                app = App(settings, build_all_demands(load_trust(settings), evidence))
+                app = App(settings, build_all_demands(load_trust(settings), Recorder(evidence)))
             fetching = _Fetching(app, roots, held.enter_context(_progress()), given, look_for_signature=bool(keys))
             found |= trio.run(fetching.fetch_all, urls)
     return [found[name] for name in names]

@@ -22,6 +22,7 @@ from stubresolver.cli.common import config_option, json_option, log_list_option,
 from stubresolver.config import load_settings
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, MalformedQuery
+from stubresolver.evidence import Recorder
 from stubresolver.trust import load_trust
 from stubresolver.upstream import UpstreamStatistics, parse_upstream
 from stubresolver.verify import printable
@@ -62,8 +63,8 @@ def command(
       stubresolver query example.com
       stubresolver query example.com MX --upstream https://1.1.1.1/dns-query#cloudflare-dns.com
 
-    Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, or there is no
-    place to keep the evidence, 2 bad input, 3 no upstream answered.
+    Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, 2 bad input, 3
+    no upstream answered.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
     if upstreams:
@@ -77,7 +78,7 @@ def command(
     except MalformedQuery as error:
         raise BadInput(f"{name} {rdtype} cannot be asked: {error}") from None
     with contextlib.closing(open_evidence(settings)) as evidence:
-        app = App(settings, build_all_demands(trust, evidence))
+        app = App(settings, build_all_demands(trust, Recorder(evidence)))
         started, wire, known, ended = trio.run(_ask, app, parsed)
     answer = dns.message.from_wire(wire)
     failed = answer.rcode() == dns.rcode.SERVFAIL

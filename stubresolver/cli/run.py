@@ -85,7 +85,8 @@ def command(
         _show_settings(settings, trust, files)
         return 0
     log_to_stderr()
-    with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings)) as evidence:
+    report = partial(log.error, "%s")
+    with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings, report)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
         service = Service(settings, trust, bound, evidence, status_file or default_status_file(), files=files)
         trio.run(service.run, clock=BootClock())

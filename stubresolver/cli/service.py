@@ -19,7 +19,7 @@ from stubresolver.control import ControlServer, ControlSocket
 from stubresolver.ct.compliance import Freshness
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import CannotListen, StubResolverError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper, EvidenceState, Recorder
 from stubresolver.forward import zone_of
 from stubresolver.localfiles import LocalFiles
 from stubresolver.loglines import report_files, report_forwarding
@@ -39,7 +39,7 @@ class Service:
         settings: Settings,
         trust: Trust,
         bound: Bound,
-        evidence: EvidenceStore,
+        evidence: EvidenceKeeper,
         status: Path,
         *,
         files: LocalFiles,
@@ -49,12 +49,13 @@ class Service:
         self._trust = trust  # in force
         self._bound = bound
         self._evidence = evidence
+        self._recorder = Recorder(evidence, self._kept_or_not)
         self._status_file = status
         self._reloads = 0
-        self._app = App(settings, build_all_demands(trust, evidence), files, lambda: int(utc_now().timestamp()))
+        self._app = App(settings, build_all_demands(trust, self._recorder), files, lambda: int(utc_now().timestamp()))
         self._outcome, self._reloaded = "", True  # of the start or of the last reload
         self._clock = self._doubt_clock()
-        self._alarms = 0  # of audits, kept until a person dismisses them
+        self._alarms = tell_kept(evidence.audits())  # of audits, kept until a person dismisses them
         self._standing = trio.Event()  # queries are taken
         self._kept = kept_cache(settings)
 
@@ -63,6 +64,7 @@ class Service:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
             nursery.start_soon(daily, self._remind)
+            nursery.start_soon(self._recorder.tend)
             if self._settings.audit.background:
                 nursery.start_soon(self._audit)
             if interval := systemd.watchdog_interval():
@@ -81,7 +83,6 @@ class Service:
         self._tell_trust()
         report_files(self._files)
         report_forwarding(self._app.forwarding)
-        self._alarms = tell_kept(self._evidence.audits())
         self._outcome = f"started: {self._trust}"
         self._tell_status()
         systemd.ready(self._state)
@@ -113,6 +114,15 @@ class Service:
 
     def _alarmed(self, alarms: int) -> None:
         self._alarms = alarms
+        self._tell_change()
+
+    def _kept_or_not(self, _: EvidenceState) -> None:
+        """What is judged is kept again, or cannot be any more."""
+        if self._standing.is_set():
+            self._tell_change()
+
+    def _tell_change(self) -> None:
+        """Tell other commands and the service manager that something is not as it was."""
         self._tell_status()
         systemd.notify(f"STATUS={self._state}")
 
@@ -132,7 +142,7 @@ class Service:
         """Put policies and log list as they are now in force; with an error in any of them the old ones stay."""
         try:
             trust = await trio.to_thread.run_sync(load_trust, self._settings)
-            demands = await trio.to_thread.run_sync(build_all_demands, trust, self._evidence)
+            demands = await trio.to_thread.run_sync(build_all_demands, trust, self._recorder)
         except StubResolverError as error:
             refused = f"reload refused, the policy and log list from before stay in force: {error}"
             log.error("%s", refused)  # noqa: TRY400 - a person's slip, no defect
@@ -158,8 +168,7 @@ class Service:
         self._clock = await trio.to_thread.run_sync(self._doubt_clock)
         self._warn(self._trust.list_warnings(utc_now()))
         self._alarms = await trio.to_thread.run_sync(tell_kept, self._evidence.audits())
-        self._tell_status()
-        systemd.notify(f"STATUS={self._state}")
+        self._tell_change()
 
     def _doubt_clock(self) -> str:
         return doubt_clock(self._trust.log_list, self._evidence, utc_now())
@@ -179,6 +188,7 @@ class Service:
                 f"; REPORT MODE for {reporting}" if reporting else "",
                 "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
                 f"; {self._clock}" if self._clock else "",
+                f"; {self._evidence.state}" if str(self._evidence.state) else "",
                 f"; AUDIT ALARMS kept: {self._alarms}" if self._alarms else "",
             )
         )

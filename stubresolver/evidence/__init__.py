@@ -1,10 +1,12 @@
 """What was judged, kept on the disk: every distinct chain and verdict, bounded, exportable, with what changed.
 
-kept = EvidenceStore(path).record(upstream, presented, verdict)
-kept.id, kept.new, kept.events
+Whoever judges upstreams keeps it by an `EvidenceKeeper`, which goes on without the disk, off the event loop by a
+`Recorder`. Whoever looks into it uses the `EvidenceStore`, which raises.
 """
 
-from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Recalled, Record
+from stubresolver.evidence.keeper import EvidenceKeeper
+from stubresolver.evidence.recorder import Recorder
+from stubresolver.evidence.records import Dropped, Event, EventKind, EvidenceState, Kept, Pruned, Recalled, Record
 from stubresolver.evidence.store import DEFAULT_MAXIMUM_OCTETS, EvidenceStore
 
 __all__ = [
@@ -12,9 +14,12 @@ __all__ = [
     "Dropped",
     "Event",
     "EventKind",
+    "EvidenceKeeper",
+    "EvidenceState",
     "EvidenceStore",
     "Kept",
     "Pruned",
     "Recalled",
     "Record",
+    "Recorder",
 ]

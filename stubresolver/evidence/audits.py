@@ -1,6 +1,6 @@
 """What came of the proofs: the last tree head of each log, the last outcome of each SCT, each alarm with its octets.
 
-In the tables of the evidence file, on the connection and under the lock of its `EvidenceStore` (`audits()`), every
+In the tables of the evidence file, on the connection and under the lock of whoever keeps it (`audits()`), every
 change in one transaction. A tree head is read again by its own signature whenever it is used, so that nobody who
 damages the row makes a log look as if it had lied; one that is damaged is told of, and gives way to the next. It takes
 the place of that alone which it was proved to follow: of two audits at once neither undoes the other. An alarm is kept
@@ -26,7 +26,7 @@ MAXIMUM_ALARMS = 200  # so that all of them take a fifth of the file at the most
 MAXIMUM_OUTCOMES = 10_000  # rows of some 300 octets; eight upstreams make 150 a year
 _TIMES = 1 << 63  # what SQLite's integers hold; a log that dates a tree head later has raised an alarm by that
 
-_Use = Callable[[], AbstractContextManager[None]]  # of the connection
+_Use = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 _ALARM = "number, leaf, log, kind, detail, first_seen, last_seen, count"
 
@@ -86,21 +86,20 @@ class Candidate:
 
 
 class Audits:
-    """The tables of the proofs; made by `EvidenceStore.audits`. Every method raises `EvidenceError`."""
+    """The tables of the proofs; made by `audits()` of a store or a keeper. Every method raises `EvidenceError`."""
 
-    def __init__(self, database: sqlite3.Connection, reading: _Use, writing: _Use) -> None:
+    def __init__(self, reading: _Use, writing: _Use) -> None:
         """`reading` and `writing` are the store's own: they hold the lock and tell faults as `EvidenceError`."""
-        self._database = database
         self._reading = reading
         self._writing = writing
 
     def heads(self, logs: Iterable[Log]) -> Heads:
         """The last tree head of each of these logs whose proofs held."""
         seen, damaged = {}, {}
-        with self._reading():
+        with self._reading() as database:
             for log in logs:
                 try:
-                    head = _head(self._database, log)
+                    head = _head(database, log)
                 except (ValueError, TypeError) as error:
                     damaged[log.log_id] = str(error)
                 else:
@@ -112,16 +111,16 @@ class Audits:
 
         Where another process has put another one there since, that one stays and is given: it is yet to be compared.
         """
-        with self._writing(), transaction(self._database):
+        with self._writing() as database, transaction(database):
             try:
-                there = _head(self._database, log)
+                there = _head(database, log)
             except (ValueError, TypeError):
                 there = before  # damaged
             if there is not None and (before is None or _facts(there) != _facts(before)):
                 return None if _facts(there) == _facts(head) else there
             if head.timestamp < _TIMES:
                 values = (log.log_id.hex(), head.size, head.timestamp, head.root.hex(), head.octets, at)
-                self._database.execute("INSERT OR REPLACE INTO tree_head VALUES (?, ?, ?, ?, ?, ?)", values)
+                database.execute("INSERT OR REPLACE INTO tree_head VALUES (?, ?, ?, ?, ?, ?)", values)
         return None
 
     def keep(self, audited: Audited, raised: Sequence[Raised]) -> tuple[Alarm, ...]:
@@ -132,19 +131,19 @@ class Audits:
         for alarm in raised:
             if len(alarm.octets) > MAXIMUM_ALARM:
                 raise EvidenceError(f"an alarm of {len(alarm.octets)} octets, expected at most {MAXIMUM_ALARM}")
-        with self._writing(), transaction(self._database):
-            self._database.execute(
+        with self._writing() as database, transaction(database):
+            database.execute(
                 "INSERT OR REPLACE INTO audit (leaf, log, outcome, kind, detail, at, since)"
                 " VALUES (:leaf, :log, :outcome, :kind, :detail, :at, :since)",
                 asdict(audited),
             )
             for alarm in raised:
-                _keep_alarm(self._database, audited, alarm)
-            _bound(self._database)
+                _keep_alarm(database, audited, alarm)
+            _bound(database)
             return tuple(
                 _alarm(row)
                 for alarm in raised
-                for row in self._database.execute(
+                for row in database.execute(
                     f"SELECT {_ALARM} FROM alarm WHERE leaf = ? AND log = ? AND kind = ?",  # noqa: S608 - a constant
                     (audited.leaf, audited.log, alarm.kind),
                 ).fetchall()
@@ -152,8 +151,8 @@ class Audits:
 
     def outcomes(self, leaf: str | None = None) -> Sequence[Audited]:
         """The last outcome for each log of one certificate, or of all; the newest first."""
-        with self._reading():
-            rows = self._database.execute(
+        with self._reading() as database:
+            rows = database.execute(
                 "SELECT leaf, log, outcome, kind, detail, at, since FROM audit WHERE ?1 IS NULL OR leaf = ?1"
                 " ORDER BY at DESC, leaf, log",
                 (leaf,),
@@ -162,15 +161,15 @@ class Audits:
 
     def alarms(self) -> Sequence[Alarm]:
         """Every alarm that is kept, the oldest first."""
-        with self._reading():
-            rows = self._database.execute(f"SELECT {_ALARM} FROM alarm ORDER BY number").fetchall()  # noqa: S608
+        with self._reading() as database:
+            rows = database.execute(f"SELECT {_ALARM} FROM alarm ORDER BY number").fetchall()  # noqa: S608
             return [_alarm(row) for row in rows]
 
     def received(self, number: int) -> bytes:
         """The octets of one alarm, JSON; raises `BadInput` where there is no such alarm."""
-        with self._reading():
+        with self._reading() as database:
             # as text, which SQLite compares like a number: Python's may be longer than SQLite's
-            row = self._database.execute("SELECT octets FROM alarm WHERE number = ?", (str(number),)).fetchone()
+            row = database.execute("SELECT octets FROM alarm WHERE number = ?", (str(number),)).fetchone()
             octets = None if row is None else bytes(row[0])
             if octets is not None:
                 json.loads(octets)
@@ -180,16 +179,16 @@ class Audits:
 
     def dismiss(self, number: int) -> None:
         """Drop one alarm, because a person has dealt with it; raises `BadInput` where there is none."""
-        with self._writing(), transaction(self._database):
-            gone = self._database.execute("DELETE FROM alarm WHERE number = ?", (str(number),)).rowcount
+        with self._writing() as database, transaction(database):
+            gone = database.execute("DELETE FROM alarm WHERE number = ?", (str(number),)).rowcount
         if not gone:
             raise BadInput(f"no alarm {number} is kept; `stubresolver audit --alarms` lists them")
 
     def candidates(self, since: datetime) -> Sequence[Candidate]:
         """The certificates that were allowed since then, each once, in the order of their first record."""
-        with self._reading():
+        with self._reading() as database:
             # bare columns are of the row that has the maximum (sqlite.org/lang_select.html#bareagg)
-            rows = self._database.execute(
+            rows = database.execute(
                 "SELECT certificate, id, upstream, (SELECT min(first_seen) FROM record JOIN link AS other"
                 " ON other.record = id AND position = 0 WHERE other.certificate = link.certificate AND allowed = 1)"
                 " AS first, max(last_seen) FROM link JOIN record ON id = record AND position = 0"

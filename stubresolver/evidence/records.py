@@ -73,3 +73,25 @@ class Pruned:
     allowed: int  # records
     refused: int
     octets: int  # of the file, given back
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceState:
+    """Whether what is judged now is written to the file, and what is not."""
+
+    file: str  # "" where there is no place for one
+    kept: bool
+    since: str  # ISO 8601 UTC with milliseconds: from when on `kept` has been what it is
+    problem: str = ""  # why not, in one line; "" where it is
+    unrecorded: int = 0  # judgements that wait in memory to be written
+    lost: int = 0  # judgements that had to give way there, or that no file can hold, since the start
+    set_aside: tuple[str, ...] = ()  # damaged files that lie beside it
+
+    def __str__(self) -> str:
+        """One line where something is wrong, else nothing."""
+        if self.kept and not self.lost:
+            return ""
+        if self.kept:
+            return f"EVIDENCE: {self.lost} judgements are lost"
+        counts = f"{self.unrecorded} judgements wait in memory, {self.lost} are lost"
+        return f"EVIDENCE NOT KEPT since {self.since[:16]}Z ({counts}): {self.problem}"

@@ -2,9 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 
-from stubresolver.errors import EvidenceError
+from stubresolver.errors import EvidenceDamaged, EvidenceError
 
 VERSION = 4  # PRAGMA user_version; 2 and 3 are brought up to it, 1 was never released
 _SCHEMA = """
@@ -115,25 +116,65 @@ _STEPS = {2: _SCHEMA, 3: _SINCE_3, VERSION: _SINCE_4}  # what brings a file of t
 
 
 def prepare(database: sqlite3.Connection) -> None:
-    """Set durability and create the tables once; raises `EvidenceError` for a file that is not ours."""
+    """Set durability and create the tables once; raises `EvidenceError` for a file that is not ours, or not whole.
+
+    A file that is as it should be is only read: one that cannot be written can still be looked into.
+    """
     # EXTRA with a rollback journal: a transaction is on the disk when COMMIT returns, its journal's removal, too; with
     # FULL a loss of power could still bring back a journal and undo it (sqlite.org/pragma.html#pragma_synchronous)
     database.execute("PRAGMA synchronous = EXTRA")
-    if database.execute("PRAGMA page_count").fetchone() == (0,):
-        # before the first table, or never: pages that pruning frees can then be given back to the file system
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if _version(database) != VERSION:
+        if database.execute("PRAGMA page_count").fetchone() == (0,):
+            # before the first table, or never: pages that pruning frees can then be given back to the file system
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        with transaction(database):
+            _bring_up(database)
+    there = _tables(database)
+    for table, columns in _expected().items():
+        if missing := columns - there.get(table, frozenset()):
+            raise EvidenceDamaged(f"its table {table} lacks {', '.join(sorted(missing))}")
+
+
+def _bring_up(database: sqlite3.Connection) -> None:
+    """Make the tables that the file lacks, inside a transaction: another process may have been faster."""
+    version = _version(database)
+    if version > VERSION:
+        raise EvidenceError(f"written by a later version ({version}, this one knows {VERSION})")
+    if version and version != VERSION and version not in _STEPS:
+        raise EvidenceError(f"written by an unreleased version ({version}); move the file away")
+    if version == 0 and database.execute("SELECT name FROM sqlite_master").fetchone():
+        raise EvidenceError("a database of another program")
+    for step in (step for step in _STEPS if step > version):
+        for statement in _STEPS[step].split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {step}")
+
+
+def try_to_write(database: sqlite3.Connection) -> None:
+    """Write what is there already: whether the file takes anything is known only by that."""
     with transaction(database):
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise EvidenceError(f"written by a later version ({version}, this one knows {VERSION})")
-        if version and version not in _STEPS:
-            raise EvidenceError(f"written by an unreleased version ({version}); move the file away")
-        if version == 0 and database.execute("SELECT name FROM sqlite_master").fetchone():
-            raise EvidenceError("a database of another program")
-        for step in (step for step in _STEPS if step > version):
-            for statement in _STEPS[step].split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA user_version = {step}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+@cache
+def _expected() -> dict[str, frozenset[str]]:
+    """The tables of a whole file with their columns."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        _bring_up(database)
+        return _tables(database)
+
+
+def _tables(database: sqlite3.Connection) -> dict[str, frozenset[str]]:
+    rows = database.execute(
+        "SELECT tables.name, columns.name FROM sqlite_master AS tables JOIN pragma_table_info(tables.name) AS columns"
+        " WHERE tables.type = 'table'"
+    ).fetchall()
+    return {table: frozenset(column for name, column in rows if name == table) for table, _ in rows}
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from typing import Any
 import msgspec
 
 from stubresolver.ct import LogList
-from stubresolver.errors import BadInput, EvidenceError
+from stubresolver.errors import BadInput, EvidenceDamaged, EvidenceError
 from stubresolver.evidence.audits import Audits
 from stubresolver.evidence.changes import note_changes
+from stubresolver.evidence.files import fault, make_file, require_same, why
+from stubresolver.evidence.judgement import Judgement, Snapshots
 from stubresolver.evidence.known import forget_after, note_passed, recall
 from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Recalled, Record
 from stubresolver.evidence.retention import (
@@ -33,8 +35,8 @@ from stubresolver.evidence.retention import (
     make_room,
     used_octets,
 )
-from stubresolver.evidence.schema import prepare, transaction
-from stubresolver.evidence.writing import identify, iso, write
+from stubresolver.evidence.schema import prepare, transaction, try_to_write
+from stubresolver.evidence.writing import iso, write
 from stubresolver.exported import Exported
 from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
 
@@ -43,96 +45,105 @@ from stubresolver.verify import Policy, Presented, TlsFacts, Verdict
 # fresh forged chain every 30 s fills it in three days, and is thinned out from then on.
 DEFAULT_MAXIMUM_OCTETS = 64 * 1024 * 1024
 _BUSY_TIMEOUT = 1.0  # seconds for another process' write, which takes milliseconds; a dial waits for it
-_MAXIMUM_DEMANDS = 64  # policies and lists held for records to come: one for each upstream, and those before a reload
 _BATCH = 200  # records of one transaction while pruning: a tenth of a second
 _PREFIX = re.compile(r"[0-9a-f]{6,64}\Z")
 _COLUMNS = "id, upstream, allowed, summary, first_seen, last_seen, count, mode"
 
 
 class EvidenceStore:
-    """A file of judgements. Safe to use from several threads and several processes."""
+    """A file of judgements, or of None one in memory. Safe to use from several threads and several processes."""
 
-    def __init__(self, path: Path, maximum_octets: int = DEFAULT_MAXIMUM_OCTETS) -> None:
-        """Open or create the file, readable by its owner only; raises `EvidenceError`."""
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        maximum_octets: int = DEFAULT_MAXIMUM_OCTETS,
+        *,
+        snapshots: Snapshots | None = None,
+        patience: float = _BUSY_TIMEOUT,
+    ) -> None:
+        """Open or create the file, readable by its owner only; raises `EvidenceError`.
+
+        `patience` are the seconds for another process' write.
+        """
+        self._path = path or "the memory"
         self._maximum = maximum_octets
         self._lock = threading.Lock()  # one connection, used by one thread at a time
-        self._policies: dict[str, bytes] = {}  # by the policy's digest; under the lock
-        self._log_lists: dict[str, bytes] = {}
+        self._snapshots = Snapshots() if snapshots is None else snapshots
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600, exist_ok=True)
+            self.identity = None if path is None else make_file(path)
             # autocommit: each transaction below is begun and ended by name
-            self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
+            self._database = sqlite3.connect(
+                path or ":memory:", timeout=patience, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, ValueError, sqlite3.Error, EvidenceError) as error:  # ValueError: a NUL in the path
+            raise EvidenceError(f"{self._path}: cannot keep evidence here: {why(error)}") from None
         try:
             prepare(self._database)
-        except (sqlite3.Error, EvidenceError) as error:
+            if path is not None:
+                require_same(path, self.identity)
+        except (sqlite3.Error, EvidenceError, MemoryError) as error:
             self._database.close()
-            raise EvidenceError(f"{path}: cannot keep evidence here: {error}") from None
+            raise fault(error)(f"{self._path}: cannot keep evidence here: {why(error)}") from None
 
     def keep_demands(self, policy: Policy, log_list: LogList | None) -> None:
         """Take the demands that verdicts to come were judged by: before the first of them is recorded.
 
         They are written with the first record that needs them, in its transaction, and go with the last.
         """
-        with self._lock:
-            _remember(self._policies, policy.digest, policy.snapshot())
-            if log_list is not None:
-                _remember(self._log_lists, log_list.digest, log_list.octets)
+        self._snapshots.keep(policy, log_list)
 
     def record(self, upstream: str, presented: Presented, verdict: Verdict, snapshot: bytes | None = None) -> Kept:
         """Keep one judgement; it is on the disk when this returns. Raises `EvidenceError`.
 
-        `snapshot` is of the very policy that judged; None for the one with its digest that was kept last. Two policies
-        with one digest demand the same, but their names and reasons stand in the verdict.
-
-        Where nothing can be written but the same judgement is kept already, only its count and time are lost: a full
-        disk does not take a known upstream away.
+        `snapshot` is of the very policy that judged; see `Snapshots.judgement`.
         """
-        identity = identify(upstream, presented, verdict)
-        with self._lock:
-            policy, log_list = self._snapshots(verdict, snapshot)
-            try:
-                with transaction(self._database):
-                    new = write(
-                        self._database, identity, upstream, presented, verdict, policy=policy, log_list=log_list
-                    )
-                    events = note_changes(self._database, upstream, verdict, iso(verdict.at))
-                    note_passed(self._database, verdict)
-                    bound_notes(self._database)
-                    self._bound(identity, for_refused=not verdict.allowed)
-            except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
-                if not self._is_kept(identity):
-                    raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
-                return Kept(identity, new=False, events=())
-        return Kept(identity, new, events)
+        (kept,) = self.record_all([self._snapshots.judgement(upstream, presented, verdict, snapshot)])
+        return kept
+
+    def record_all(self, judgements: Sequence[Judgement]) -> list[Kept]:
+        """Keep these judgements in their order, all or none. Raises `EvidenceError`."""
+        with self.writing() as database, transaction(database):
+            return [self._record(database, judgement) for judgement in judgements]
+
+    def _record(self, database: sqlite3.Connection, judgement: Judgement) -> Kept:
+        verdict = judgement.verdict
+        new = write(
+            database,
+            judgement.identity,
+            judgement.upstream,
+            judgement.presented,
+            verdict,
+            policy=judgement.policy,
+            log_list=judgement.log_list,
+        )
+        events = note_changes(database, judgement.upstream, verdict, iso(verdict.at))
+        note_passed(database, verdict)
+        bound_notes(database)
+        self._bound(judgement.identity, for_refused=not verdict.allowed)
+        return Kept(judgement.identity, new, events)
 
     def recall(self, leaf_sha256: str) -> Recalled:
         """What a judgement of the leaf with this SHA-256 (hex) is told of the past; raises `EvidenceError`."""
-        with self._reading():
-            return recall(self._database, leaf_sha256)
+        with self.reading() as database:
+            try:
+                return recall(database, leaf_sha256)
+            except (ValueError, TypeError) as error:
+                raise EvidenceDamaged(f"{self._path}: cannot be read: {error}") from None
+
+    def try_to_write(self) -> None:
+        """Raise `EvidenceError` where nothing can be kept now."""
+        with self.writing() as database:
+            try_to_write(database)
+
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long from now on for what another process writes; raises `EvidenceError`."""
+        with self.reading() as database:
+            database.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _bound(self, identity: str, *, for_refused: bool) -> None:
         """Hold the size; where it is exceeded, free a little more, so that not every record has to look for room."""
         if used_octets(self._database) > self._maximum:
             make_room(self._database, self._maximum - self._maximum // 64, identity, for_refused=for_refused)
-
-    def _snapshots(self, verdict: Verdict, policy: bytes | None) -> tuple[bytes, bytes | None]:
-        """The policy and the list of a verdict; raises `EvidenceError` where `keep_demands` has not seen them."""
-        try:
-            listed = None if verdict.log_list is None else self._log_lists[verdict.log_list.digest]
-            return policy or self._policies[verdict.policy], listed
-        except KeyError as error:
-            raise EvidenceError(f"{self._path}: what was judged by was not kept before the verdict: {error}") from None
-
-    def _is_kept(self, identity: str) -> bool:
-        """True if a record of this id can be read."""
-        try:
-            return self._database.execute("SELECT 1 FROM record WHERE id = ?", (identity,)).fetchone() is not None
-        except sqlite3.Error:
-            return False
 
     def records(
         self,
@@ -145,7 +156,7 @@ class EvidenceStore:
 
         Raises `EvidenceError`.
         """
-        with self._reading():
+        with self.reading():
             rows = self._database.execute(
                 f"SELECT {_COLUMNS} FROM record"  # noqa: S608 - a constant
                 " WHERE (?1 IS NULL OR allowed = ?1) AND (?2 IS NULL OR upstream = ?2) AND last_seen >= ?3"
@@ -158,7 +169,7 @@ class EvidenceStore:
         """The id that begins with `prefix`, at least 6 hex digits; raises `BadInput`, naming candidates."""
         if not _PREFIX.match(prefix.lower()):
             raise BadInput(f"{prefix!r} is no id of a record: expected its first 6 hex digits or more")
-        with self._reading():
+        with self.reading():
             rows = self._database.execute(
                 "SELECT id FROM record WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT 6", (prefix.lower(),)
             ).fetchall()
@@ -171,7 +182,7 @@ class EvidenceStore:
 
     def get(self, identity: str) -> Record:
         """The record of an id; raises `EvidenceError`."""
-        with self._reading():
+        with self.reading():
             row = self._database.execute(
                 f"SELECT {_COLUMNS} FROM record WHERE id = ?",  # noqa: S608 - a constant
                 (identity,),
@@ -183,7 +194,7 @@ class EvidenceStore:
     def chain(self, identity: str) -> tuple[bytes, ...]:
         """The certificates of one record in DER, leaf first, as they were presented; raises `EvidenceError`."""
         self.get(identity)
-        with self._reading():
+        with self.reading():
             rows = self._database.execute(
                 "SELECT der FROM link LEFT JOIN certificate ON sha256 = certificate WHERE record = ? ORDER BY position",
                 (identity,),
@@ -195,7 +206,7 @@ class EvidenceStore:
     def export(self, identity: str) -> Exported:
         """One record with all that it takes to judge again, as it was when last seen; raises `EvidenceError`."""
         chain = self.chain(identity)
-        with self._reading():
+        with self.reading():
             row = self._database.execute(
                 "SELECT upstream, address, name, tls, staple, verdict, policies.octets, lists.octets FROM record"
                 " LEFT JOIN snapshot AS policies ON policies.sha256 = policy"
@@ -222,7 +233,7 @@ class EvidenceStore:
 
     def events(self, limit: int = 100, upstream: str | None = None, since: datetime | None = None) -> Sequence[Event]:
         """What changed of the upstreams, the newest first; raises `EvidenceError`."""
-        with self._reading():
+        with self.reading():
             rows = self._database.execute(
                 "SELECT upstream, kind, before, after, at FROM event"
                 " WHERE (?1 IS NULL OR upstream = ?1) AND at >= ?2 ORDER BY number DESC LIMIT ?3",
@@ -232,7 +243,7 @@ class EvidenceStore:
 
     def dropped(self) -> Sequence[Dropped]:
         """How many refused records gave way to others of their kind, the newest day first; raises `EvidenceError`."""
-        with self._reading():
+        with self.reading():
             rows = self._database.execute("SELECT * FROM dropped ORDER BY day DESC, upstream, failed").fetchall()
         return [Dropped(*row) for row in rows]
 
@@ -250,7 +261,7 @@ class EvidenceStore:
         a clock was ahead. Leaves that passed after it are not known any more. A dry run only says what would go.
         Raises `EvidenceError`.
         """
-        with self._reading() if dry_run else self._writing():
+        with self.reading() if dry_run else self.writing():
             database = self._copy() if dry_run else self._database
             size = file_octets(database)
             gone: list[bool] = []
@@ -272,7 +283,7 @@ class EvidenceStore:
 
     def audits(self) -> Audits:
         """What came of the proofs, on the same connection and under its lock."""
-        return Audits(self._database, self._reading, self._writing)
+        return Audits(self.reading, self.writing)
 
     def _copy(self) -> sqlite3.Connection:
         """The whole file in memory, to try something on; nobody has to wait for that."""
@@ -281,22 +292,22 @@ class EvidenceStore:
         return copy
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """One use of the connection that looks, its faults told as `EvidenceError`."""
         with self._lock:
             try:
-                yield
-            except (sqlite3.Error, ValueError, TypeError, KeyError) as error:  # a damaged file
-                raise EvidenceError(f"{self._path}: cannot be read: {error}") from None
+                yield self._database
+            except (sqlite3.Error, ValueError, TypeError, KeyError, MemoryError) as error:  # a damaged file
+                raise fault(error)(f"{self._path}: cannot be read: {why(error)}") from None
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
         """One use of the connection that changes something; what it reads may be damaged, too."""
-        with self._reading():
+        with self.reading() as database:
             try:
-                yield
-            except (sqlite3.Error, UnicodeError) as error:  # UnicodeError: text that no database can hold
-                raise EvidenceError(f"{self._path}: evidence could not be written: {error}") from None
+                yield database
+            except (sqlite3.Error, UnicodeError, MemoryError) as error:  # UnicodeError: text that no database can hold
+                raise fault(error)(f"{self._path}: evidence could not be written: {why(error)}") from None
 
     def close(self) -> None:
         """Close the file; records already kept stay."""
@@ -313,14 +324,6 @@ def _in_batches(database: sqlite3.Connection, drop: Callable[[], list[bool]]) ->
         if not some:
             return gone
         gone += some
-
-
-def _remember(held: dict[str, bytes], digest: str, octets: bytes) -> None:
-    """Hold what was given last; the oldest goes."""
-    held.pop(digest, None)
-    held[digest] = octets
-    if len(held) > _MAXIMUM_DEMANDS:
-        del held[next(iter(held))]
 
 
 def _record(row: tuple[Any, ...]) -> Record:

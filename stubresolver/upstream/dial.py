@@ -27,10 +27,8 @@ import trio
 from stubresolver.errors import (
     ChannelClosed,
     ConnectFailed,
-    EvidenceError,
     HandshakeFailed,
     ProtocolViolation,
-    UpstreamError,
 )
 from stubresolver.transport.tls import Closed, DataReceived, HandshakeComplete, TLSClient, TLSContext, TlsEvent
 from stubresolver.upstream.tcp import open_tcp
@@ -61,13 +59,13 @@ class Judge(Protocol):
 
 
 class Recorder(Protocol):
-    """What keeps every chain and verdict, and remembers; `evidence.EvidenceStore` does."""
+    """What keeps every chain and verdict, and remembers; `evidence.Recorder` does. It never raises."""
 
     async def recall(self, leaf_sha256: str) -> Remembered:
-        """What a judgement of this leaf, here and now, has to know; `EvidenceError` if it cannot be read."""
+        """What a judgement of this leaf, here and now, has to know, as far as that can be had."""
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict) -> None:
-        """Keep it, durably, before the decision takes effect; `EvidenceError` if that is impossible."""
+        """Keep it before the decision takes effect: durably, or where that is impossible as well as can be."""
 
 
 def utc_now() -> datetime:
@@ -212,8 +210,6 @@ async def dial(
 ) -> VerifiedStream:
     """A verified stream, or `ConnectFailed`, `HandshakeFailed`, `ProtocolViolation` or `PolicyRefused`.
 
-    A plain `UpstreamError` says that the evidence could not be kept.
-
     On every error the connection is closed, and not one application octet has been written.
     """
     connected = await _connect(upstream, demands, connect_timeout, timeout)
@@ -322,25 +318,17 @@ async def _handshake(
 
 
 async def _judge(upstream: Upstream, demands: Demands, presented: Presented, now: datetime) -> Verdict:
-    """Recall, judge, record. Evidence that cannot be read refuses, like evidence that cannot be written.
+    """Recall, judge, record. What cannot be recalled was never seen; what cannot be recorded was judged all the same.
 
-    Without it a clock that was set back could not be told from one that is right, and not trusting wrongly comes before
-    answering. It costs little: where the file cannot be read, nothing can be recorded either.
+    So a file that fails makes no judgement milder, and a disk that somebody has filled cuts nobody off.
     """
-    leaf = hashlib.sha256(b"".join(presented.chain[:1])).hexdigest()
-    try:
-        remembered = await demands.recorder.recall(leaf)
-    except EvidenceError as error:
-        raise UpstreamError(f"{upstream}: not used, because its evidence could not be read: {error}") from error
+    remembered = await demands.recorder.recall(hashlib.sha256(b"".join(presented.chain[:1])).hexdigest())
     try:
         verdict = demands.judge.judge(presented, now, remembered)
     except Exception as error:  # a defect of ours, but a peer's certificate must not end the process: refuse
         problem = f"{type(error).__name__}: {error}"
         raise HandshakeFailed(f"{upstream}: the certificate could not be judged: {problem}") from error
-    try:
-        await demands.recorder.record(str(upstream), presented, verdict)
-    except EvidenceError as error:
-        raise UpstreamError(f"{upstream}: not used, because its evidence could not be kept: {error}") from error
+    await demands.recorder.record(str(upstream), presented, verdict)
     return verdict
 
 

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
+from stubresolver.cli.common import utc_now
 from stubresolver.config import load_log_list, load_policy
-from stubresolver.errors import EvidenceError
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper, EvidenceStore
 from stubresolver.lab.authority import Credential
 from stubresolver.lab.logs import log_list_json
 from stubresolver.lab.world import World
@@ -116,25 +116,20 @@ def test_chain_from_a_file_has_a_floor_unless_its_time_is_named(run: Run, world:
 def test_doubt_needs_more_than_a_day(world: World, files: Files, tmp_path: Path) -> None:
     """The service's own question, without a certificate: by the same rule, in the same words."""
     listed = load_log_list(files.log_list)
-    with closing(EvidenceStore(tmp_path / "evidence.sqlite3")) as store:
+    with closing(EvidenceKeeper(tmp_path / "evidence.sqlite3", utc_now)) as store:
         assert doubt_clock(listed, store, listed.timestamp - DAY) == ""
         doubt = doubt_clock(listed, store, listed.timestamp - 2 * DAY)
     assert doubt.startswith("clock.floor: the clock says ")
     assert doubt.endswith("; until then every judgement refuses")
 
 
-def test_evidence_that_cannot_be_read_is_a_doubt(files: Files) -> None:
-    """What cannot be held against the clock is said, and stops nothing here: the dial will."""
-
-    class Damaged(EvidenceStore):
-        def __init__(self) -> None:
-            pass
-
-        def recall(self, leaf_sha256: str) -> None:  # type: ignore[override]
-            raise EvidenceError(f"no {leaf_sha256}evidence")
-
+def test_evidence_that_cannot_be_read_is_no_doubt(files: Files, tmp_path: Path) -> None:
+    """The clock is held against what else is known, by the same rule."""
+    (tmp_path / "file").touch()
     listed = load_log_list(files.log_list)
-    assert doubt_clock(listed, Damaged(), listed.timestamp) == "no evidence"
+    with closing(EvidenceKeeper(tmp_path / "file" / "evidence.sqlite3", utc_now)) as unreadable:
+        assert doubt_clock(listed, unreadable, listed.timestamp) == ""
+        assert "the pinned log list is of" in doubt_clock(listed, unreadable, listed.timestamp - 2 * DAY)
 
 
 @pytest.mark.parametrize(("days", "state"), [(0, "fresh"), (44, "fresh"), (45, "ageing"), (70, "stale")])

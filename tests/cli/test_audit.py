@@ -193,7 +193,8 @@ def test_evidence_that_cannot_be_written(audit, files, tmp_path):
     (tmp_path / "state").write_text("a file where the folder should be")
     outcome = audit()
     assert outcome.status == 0
-    assert "nothing of this audit is kept" in outcome.err
+    assert "EVIDENCE IS NOT KEPT" in outcome.err
+    assert "judgements and 0 alarms could not be kept: " in outcome.err
 
 
 def test_alarm_that_cannot_be_kept_is_shown(audit, archive, tmp_path):

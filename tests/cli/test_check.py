@@ -141,4 +141,5 @@ def test_check_without_a_place_for_evidence_says_so(run, files, start, tmp_path)
     _, port = start()
     outcome = run("check", "--config", files.config, f"tls://127.0.0.1:{port}#dns.lab")
     assert outcome.status == 0
-    assert "not kept as evidence" in outcome.err
+    assert "EVIDENCE IS NOT KEPT" in outcome.err
+    assert "evidence: 1 judgements and 0 alarms could not be kept: " in outcome.err

@@ -160,19 +160,23 @@ def test_output_that_is_not_utf_8_is_shown_all_the_same():
 
 
 def test_no_place_for_evidence_is_told_with_the_way_out(run, monkeypatch, tmp_path):
-    """A user without a home, or a folder that may not be written to: status 1, and where else evidence can go."""
+    """A user without a home, or a folder that may not be written to: said, with where else evidence can go.
+
+    What was asked for is done all the same.
+    """
     monkeypatch.setattr("os.geteuid", lambda: 65534)
     for name in ("STATE_DIRECTORY", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", raising_home)
     outcome = run("query", "example.lab", "--upstream", "tls://127.0.0.1:1")
-    assert (outcome.status, outcome.out) == (1, "")
-    assert "no home folder to keep evidence in; name another place in [evidence] file" in outcome.err
+    assert outcome.status == 3
+    assert "EVIDENCE IS NOT KEPT: this user has no home folder to keep evidence in; " in outcome.err
     (tmp_path / "file").touch()
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "file"))
     outcome = run("query", "example.lab", "--upstream", "tls://127.0.0.1:1")
-    assert outcome.status == 1
-    assert "name another place in [evidence] file or in $STATE_DIRECTORY" in outcome.err
+    assert outcome.status == 3
+    assert f"EVIDENCE IS NOT KEPT: {tmp_path}/file/evidence.sqlite3: cannot keep evidence here: Not a" in outcome.err
+    assert "for another place see [evidence] file or $STATE_DIRECTORY" in outcome.err
 
 
 def raising_home() -> Path:

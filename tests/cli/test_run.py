@@ -8,11 +8,12 @@ import pytest
 import trio
 
 from stubresolver.cli import run as module
+from stubresolver.cli.common import utc_now
 from stubresolver.cli.service import Service
 from stubresolver.cli.status_file import read_status
 from stubresolver.config import load_settings
 from stubresolver.errors import SelfTestFailed
-from stubresolver.evidence import EvidenceStore
+from stubresolver.evidence import EvidenceKeeper
 from stubresolver.lab.logs import log_list_json
 from stubresolver.localfiles import LocalFiles
 from stubresolver.serve import Bound
@@ -68,7 +69,7 @@ def make(files, tmp_path):
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
     ):
         udp.bind(("127.0.0.1", 0))
-        evidence = EvidenceStore(tmp_path / "evidence.sqlite3")
+        evidence = EvidenceKeeper(tmp_path / "evidence.sqlite3", utc_now)
 
         def service(status=tmp_path / "status.json"):
             settings = load_settings(files.config)

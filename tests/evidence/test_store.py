@@ -17,7 +17,7 @@ import pytest
 
 from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceError
-from stubresolver.evidence import EvidenceStore, Kept
+from stubresolver.evidence import EvidenceStore
 from stubresolver.exported import Exported, encode_verdict
 from stubresolver.lab.world import NAME
 from stubresolver.verify import Presented, Revocation, Verifier
@@ -234,16 +234,6 @@ def test_a_full_disk_is_an_evidence_error_and_leaves_no_half_record(store, rows,
     assert len(rows("SELECT * FROM certificate")) == 2
     store._database.execute("PRAGMA max_page_count = 1000000")
     assert store.chain(store.record(UPSTREAM, big, verdict).id) == big.chain
-
-
-def test_a_known_judgement_needs_no_room(store, world, verifier, presented):
-    """Where nothing can be written, what is kept already is enough; what is not kept is an error."""
-    verdict = verifier.judge(presented, NOW)
-    first = store.record(UPSTREAM, presented, verdict)
-    store._database.execute("PRAGMA query_only = ON")
-    assert store.record(UPSTREAM, presented, verdict) == Kept(first.id, new=False, events=())
-    with pytest.raises(EvidenceError, match="readonly"):
-        store.record("tls://127.0.0.2", presented, verdict)
 
 
 def test_what_cannot_be_pruned_is_told_as_written(store, verifier, presented):

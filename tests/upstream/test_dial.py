@@ -14,7 +14,6 @@ from trio.testing import check_two_way_stream, memory_stream_pair
 
 from stubresolver.errors import (
     ConnectFailed,
-    EvidenceError,
     HandshakeFailed,
     PolicyRefused,
     ProtocolViolation,
@@ -201,14 +200,6 @@ async def test_judge_that_breaks_refuses(autojump_clock, internet, demands, judg
     assert octets_written(internet) == [0]
 
 
-async def test_no_evidence_no_stream(autojump_clock, internet, demands, recorder):
-    """What cannot be recorded is not used."""
-    recorder.error = EvidenceError("disk full")
-    error = await dialled(internet, demands, internet.tls(drink))
-    assert "evidence could not be kept: disk full" in error.summary
-    assert octets_written(internet) == [0]
-
-
 async def test_what_is_remembered_of_the_leaf_reaches_the_judge(autojump_clock, internet, demands, recorder, now):
     """Asked for by the hash of the leaf that was shown, at the dial and when a standing stream is judged again."""
     recorder.remembered = Remembered(ClockFloor(now, Whose.EVIDENCE), now)
@@ -216,15 +207,6 @@ async def test_what_is_remembered_of_the_leaf_reaches_the_judge(autojump_clock, 
     await judge_again(stream, demands)
     assert recorder.asked == [hashlib.sha256(internet.credential.chain[0]).hexdigest()] * 2
     assert demands.judge.told == [recorder.remembered] * 2
-
-
-@pytest.mark.parametrize("act", [dial, inspect])
-async def test_evidence_that_cannot_be_read_refuses(autojump_clock, internet, demands, judge, recorder, act):
-    """Without it a clock that was set back looks like one that is right: nothing is judged, nothing is sent."""
-    recorder.forgetful = EvidenceError("damaged")
-    error = await dialled(internet, demands, internet.tls(drink), act=act)
-    assert error.summary == f"{DOT}: not used, because its evidence could not be read: damaged"
-    assert (judge.shown, recorder.records, octets_written(internet)) == ([], [], [0])
 
 
 async def test_wrong_clock_is_named_in_the_refusal(autojump_clock, internet, authority, demands, recorder, now):

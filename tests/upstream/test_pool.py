@@ -14,7 +14,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.errors import (
     ChannelClosed,
-    EvidenceError,
     ExchangeTimeout,
     NoUpstream,
     PolicyRefused,
@@ -477,17 +476,6 @@ async def test_demands_change_for_all_upstreams_at_one_moment(autojump_clock, in
         assert {line.policy for line in pool.statistics().upstreams} == {"new"}
         assert pool._lines[1].usable
         assert not pool._lines[0].usable
-
-
-async def test_connection_whose_evidence_cannot_be_kept_is_retired(autojump_clock, internet, demands, recorder):
-    """No record, no use: as at a dial."""
-    async with running(internet, demands, {A: internet.dot(echo)}) as pool:
-        await wait_all_tasks_blocked()
-        recorder.error = EvidenceError("disk full")
-        await pool.renew({A: demands})
-        with pytest.raises(NoUpstream, match="disk full"):
-            await exchanged(pool, message(1))
-        assert [len(server.machine.plaintext) for server in internet.servers] == [0, 0]
 
 
 async def test_reload_does_not_wait_for_a_pause(autojump_clock, internet, demands, allowed, refused):

@@ -1,0 +1,153 @@
+"""The evidence file among files: making it, telling it from another, putting a damaged one aside, and what goes wrong.
+
+A damaged file is evidence, too. It is never deleted and never written over: it gets a name beside its own, with what
+SQLite has put beside it, and a new file begins. Only a file of the kind that we make is touched so, a plain one of our
+own with mode 0600: a slip in `[evidence] file` must not move somebody's document. Of two processes that find the damage
+at once, the second sees that another file is there by then and leaves it alone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from stubresolver.errors import EvidenceDamaged, EvidenceError, EvidenceUnfit
+
+MAXIMUM_ASIDE: Final = 5  # damaged files beside the one in use: a disk that goes on failing does not fill itself so
+
+_ASIDE: Final = ".corrupt-"
+# What SQLite may have put beside a database (sqlite.org/tempfiles.html). The journal goes first: one that is left
+# beside a new file would be played back into it.
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+# Where SQLite locks a database, for whatever purpose (its os.h: from PENDING_BYTE to the end of SHARED_SIZE). Who has
+# all of it knows that nobody is in the middle of a transaction, and that of several who found the damage he is one.
+_LOCK_START: Final = 0x40000000
+_LOCK_OCTETS: Final = 512
+# sqlite.org/rescode.html#corrupt, #notadb
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+Identity = tuple[int, int]  # device and inode
+
+
+def make_file(path: Path) -> Identity:
+    """Make the file, for its owner only, unless it is there; which one it is. Raises OSError or `EvidenceError`."""
+    with contextlib.suppress(OSError):  # a folder that is there and takes no other may hold the file all the same
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # O_RDONLY: a file that cannot be written can still be looked into. A pipe is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise EvidenceError("not a regular file")
+    return status.st_dev, status.st_ino
+
+
+def file_identity(path: Path) -> Identity | None:
+    """Which file is there now; None where none is. Raises OSError where nobody may look."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def require_same(path: Path, identity: Identity | None) -> None:
+    """Raise `EvidenceError` where another file has taken its place since."""
+    if file_identity(path) != identity:
+        raise EvidenceError("another file took its place while it was opened")
+
+
+def fault(error: Exception) -> type[EvidenceError]:
+    """The kind of error that says what a fault means for the file."""
+    if isinstance(error, EvidenceError):
+        return type(error)
+    if isinstance(error, UnicodeError):
+        return EvidenceUnfit
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes have the primary one in their last octet
+    return EvidenceDamaged if code in _DAMAGE else EvidenceError
+
+
+def why(error: Exception) -> str:
+    """A fault in words."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def put_aside(path: Path, damaged: Identity, now: datetime) -> Path | None:
+    """Give a damaged file another name; that name, or None where another file is there already.
+
+    Raises `EvidenceError` where it must or can not be done.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EvidenceError(f"{path}: damaged, and stays where it is: {_no_link(error)}") from None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_OCTETS, _LOCK_START)
+        if file_identity(path) != damaged:
+            return None
+        _require_ours(os.fstat(descriptor))
+        return _rename(path, now)
+    except BlockingIOError:
+        raise EvidenceError(f"{path}: damaged, and in use by another process") from None
+    except (OSError, EvidenceError) as error:
+        raise EvidenceError(f"{path}: damaged, and stays where it is: {why(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path) -> tuple[str, ...]:
+    """The names of the damaged files that lie beside the one in use, the oldest first."""
+    try:
+        beside = list(path.parent.iterdir())
+    except OSError:
+        return ()
+    ours = (file for file in beside if file.name.startswith(f"{path.name}{_ASIDE}"))
+    return tuple(sorted(str(file) for file in ours if not file.name.endswith(_BESIDE)))
+
+
+def _require_ours(status: os.stat_result) -> None:
+    """Raise `EvidenceError` unless it is a file as we make them."""
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise EvidenceError("expected a plain file of our own with mode 0600; look at it, and move it away yourself")
+
+
+def _rename(path: Path, now: datetime) -> Path:
+    """Move the file, and what belongs to it; raises OSError or `EvidenceError`."""
+    if len(set_aside(path)) >= MAXIMUM_ASIDE:
+        raise EvidenceError(f"{MAXIMUM_ASIDE} damaged ones lie beside it already; look at them, and move them away")
+    target = _reserve(path.with_name(f"{path.name}{_ASIDE}{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"))
+    try:
+        for end in _BESIDE:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(target.with_name(target.name + end))
+        path.rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            if target.stat().st_size == 0:
+                target.unlink()
+        raise
+    return target
+
+
+def _reserve(wanted: Path) -> Path:
+    """A name that nobody has, as an empty file of ours: a rename would write over somebody else's."""
+    for name in (wanted, *(wanted.with_name(f"{wanted.name}-{number}") for number in range(2, 10))):
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            return name
+    raise EvidenceError(f"{wanted} and the names after it are taken")
+
+
+def _no_link(error: OSError) -> str:
+    return "it is a link; look at it, and move it away yourself" if error.errno == errno.ELOOP else why(error)

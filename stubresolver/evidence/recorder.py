@@ -1,0 +1,117 @@
+"""The evidence off the event loop: a disk that is slow, hangs or is locked delays a dial by a moment, and nobody else.
+
+One thread at a time, as the file has one connection. Who waits for it waits for `PATIENCE` seconds; then what he has to
+say is held in memory, and what he asks is answered from there. A use that outlives that goes on in its thread and ends
+well or not; while it lasts nobody else waits. Where no thread can be started it is the same.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+import trio
+
+from stubresolver.ct import LogList
+from stubresolver.errors import EvidenceError
+from stubresolver.evidence.keeper import EvidenceKeeper
+from stubresolver.evidence.records import EvidenceState, Kept, Recalled
+from stubresolver.verify import Policy, Presented, Verdict
+
+_T = TypeVar("_T")
+
+log = logging.getLogger("stubresolver")
+
+PATIENCE: Final = 0.5  # seconds of a dial for each of its two uses; a disk that is well takes a hundredth
+AGAIN: Final = 30.0  # seconds until what could not be kept is tried again without a dial
+_SLOW = "the disk does not answer in time"
+_NO_THREAD = "no thread can be started to write it: raise TasksMax= or `ulimit -u`"
+
+
+class Recorder:
+    """What the dials of all upstreams share."""
+
+    def __init__(self, keeper: EvidenceKeeper, told: Callable[[EvidenceState], None] = lambda _: None) -> None:
+        """`told` is called in the event loop after each use that has changed the state."""
+        self._keeper = keeper
+        self._told = told
+        self._state = keeper.state
+        self._turn = trio.CapacityLimiter(1)
+        self._late: _Use[Any] | None = None  # one that nobody waits for any more
+
+    @property
+    def state(self) -> EvidenceState:
+        """What is kept and what is not, now."""
+        return self._keeper.state
+
+    def keep_demands(self, policy: Policy, log_list: LogList | None) -> None:
+        """Take the demands that verdicts to come are judged by."""
+        self._keeper.keep_demands(policy, log_list)
+
+    async def recall(self, leaf_sha256: str) -> Recalled:
+        """What a judgement of this leaf is told of the past, as far as it can be known in time."""
+        here = partial(self._keeper.recall_here, leaf_sha256)
+        return await self._use(partial(self._keeper.recall, leaf_sha256), lambda _: here())
+
+    async def record(self, upstream: str, presented: Presented, verdict: Verdict, policy: bytes) -> Sequence[Kept]:
+        """Keep a judgement, made by a policy with this snapshot: on the disk, or else in memory."""
+        try:
+            judgement = self._keeper.judgement(upstream, presented, verdict, policy)
+        except EvidenceError:  # its log list is not known: it could never be judged again, and is no evidence
+            return ()
+
+        def hold(problem: str | None) -> Sequence[Kept]:
+            self._keeper.hold(judgement, problem)
+            return ()
+
+        return await self._use(partial(self._keeper.record, judgement), hold)
+
+    async def tend(self) -> NoReturn:
+        """Try again from time to time, as long as something could not be kept."""
+        while True:
+            await trio.sleep(AGAIN)
+            if not self._keeper.state.kept or self._keeper.state.unrecorded:
+                await self._use(self._keeper.retry, lambda _: ())
+
+    async def _use(self, in_thread: Callable[[], _T], here: Callable[[str | None], _T]) -> _T:
+        """What `in_thread` gives, or where that cannot be had in time what `here` does, told why."""
+        if self._late is not None and not self._late.ended:
+            return self._tell(here(_SLOW))
+        use = _Use(in_thread)
+        try:
+            with trio.move_on_after(PATIENCE):
+                return self._tell(await trio.to_thread.run_sync(use, limiter=self._turn, abandon_on_cancel=True))
+        except trio.Cancelled:
+            if not use.started:
+                here(None)  # the dial was given up; what it has found is not
+            raise
+        except Exception as error:  # a defect of ours, but what a peer showed must not end the process
+            if not use.started and isinstance(error, RuntimeError):  # of threading
+                return self._tell(here(_NO_THREAD))
+            problem = f"{type(error).__name__}: {error}"
+            log.exception("evidence: %s", problem)
+            return self._tell(here(problem))
+        if use.started:
+            self._late = use
+        return self._tell(here(_SLOW))
+
+    def _tell(self, value: _T) -> _T:
+        if self._keeper.state is not self._state:
+            self._state = self._keeper.state
+            self._told(self._state)
+        return value
+
+
+class _Use(Generic[_T]):
+    """One call in a thread, that tells how far it is."""
+
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self._function = function
+        self.started = self.ended = False
+
+    def __call__(self) -> _T:
+        self.started = True
+        try:
+            return self._function()
+        finally:
+            self.ended = True
