@@ -21,3 +21,19 @@ class ForwardOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     # Whether its names may have private addresses. A zone with servers of its own is a network's own; one that
     # strangers write into is not.
     private: bool = True
+
+
+class PortalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[portal]` part: where the network's own DNS servers are written down, for `stubresolver portal`."""
+
+    # FORMAT:FILE, in the order in which they count; see `forward.lease_formats`. Empty: nobody can start it.
+    servers: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=1024)], ...], msgspec.Meta(max_length=32)] = (
+        "networkd:/run/systemd/netif/leases/*",  # systemd-networkd.service(8)
+        "dhcp:/run/NetworkManager/no-stub-resolv.conf",  # NetworkManager.conf(5), rc-manager
+        "dhcp:/run/dhcpcd/hook-state/resolv.conf/*",  # dhcpcd-run-hooks(8), 20-resolv.conf
+        "dhclient:/var/lib/dhcp/dhclient*.leases",  # dhclient(8) as Debian has it
+        "dhclient:/var/lib/dhclient/*lease*",  # as Fedora has it
+        "dhcp:/run/resolvconf/interface/*",  # resolvconf(8) of Debian
+        "dhcp:/run/resolvconf/interfaces/*",  # openresolv's resolvconf(8)
+        "resolv.conf:/run/systemd/resolve/resolv.conf",  # systemd-resolved.service(8); may have servers of its own
+    )
