@@ -18,6 +18,7 @@ from stubresolver.config import (
     parse_settings,
     read_shipped,
 )
+from stubresolver.config.options import Document
 from stubresolver.errors import ConfigError
 from stubresolver.forward import ForwardOptions
 from stubresolver.lab.world import World
@@ -50,6 +51,8 @@ def test_documented_file_names_every_key() -> None:
     ):
         for key in options.__struct_fields__:
             assert f"\n{key} = " in text, key
+    for key in Document.__struct_fields__:
+        assert any(f"\n{written}" in text for written in (f"{key} = ", f"[{key}]", f"# [[{key}]]")), key
 
 
 def test_documented_file_shows_every_key_of_a_forward_zone() -> None:

@@ -1,5 +1,6 @@
 """config: providers, each a file with upstreams and a policy; and whose are upstreams that are written one by one."""
 
+import re
 import tomllib
 from ipaddress import ip_address
 from itertools import permutations
@@ -53,6 +54,15 @@ def test_ready_made_files_are_the_shipped_ones(name: str) -> None:
     assert link.is_symlink()
     assert link.resolve() == ROOT / "stubresolver" / "data" / "providers" / f"{name}.toml"
     assert parse(f'providers = ["{link}"]').upstreams == parse(f'providers = ["{name}"]').upstreams
+
+
+def test_documented_example_can_be_used() -> None:
+    """What conf/stubresolver.toml shows of the key, instead of the upstreams that stand there."""
+    text = (ROOT / "conf" / "stubresolver.toml").read_text("utf-8")
+    [example] = re.findall(r"^#     (providers = .*)$", text, re.MULTILINE)
+    assert [profile.name for profile in parse(example).profiles] == ["Quad9", "Cloudflare"]
+    with pytest.raises(ConfigError, match="`providers` names who is asked already"):
+        parse(text.replace("\nproviders = []\n", f"\n{example}\n"))
 
 
 def test_every_shipped_provider_is_tested_here() -> None:
