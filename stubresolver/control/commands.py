@@ -12,7 +12,7 @@ import trio
 
 from stubresolver.cache import AnswerCache, Entry, is_answer
 from stubresolver.control.names import wire_name
-from stubresolver.control.protocol import MAX_REPLY, Command
+from stubresolver.control.protocol import MAX_REPLY, Command, Request
 from stubresolver.resolve import Resolver
 from stubresolver.wire.answer import Answer
 from stubresolver.wire.codes import AD, CD, RD
@@ -81,12 +81,20 @@ class CacheCommands:
     @property
     def commands(self) -> Mapping[str, Command]:
         """By their names."""
-        return {"cache.stats": self.stats, "cache.show": self.show, "cache.flush": self.flush}
+        return {
+            "cache.stats": self.stats,
+            "cache.show": lambda request: self.show(request.name),
+            "cache.flush": lambda request: self.flush(request.name),
+        }
 
-    async def stats(self, _name: str) -> ShownStatistics:
+    async def stats(self, _request: Request) -> ShownStatistics:
         """What the cache holds and what came of the queries."""
-        cache, resolver = self._cache.statistics(), self._resolver.statistics()
         await trio.lowlevel.checkpoint()
+        return self.statistics()
+
+    def statistics(self) -> ShownStatistics:
+        """The same, at once."""
+        cache, resolver = self._cache.statistics(), self._resolver.statistics()
         return ShownStatistics(
             entries=cache.entries,
             octets=cache.octets,

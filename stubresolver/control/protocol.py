@@ -7,7 +7,7 @@ Whatever octets come, `read_request` gives a request or raises `BadInput`.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -22,6 +22,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     command: str
     name: str = ""  # a domain name in ASCII, as zone files have it; "" for none
+    seconds: float = 0.0  # for how long
+    servers: Annotated[tuple[str, ...], msgspec.Meta(max_length=8)] = ()  # addresses, as a person writes them
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,7 +33,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
-Command = Callable[[str], Awaitable[msgspec.Struct]]  # of the request's name; may raise BadInput
+Command = Callable[[Request], Awaitable[msgspec.Struct]]  # may raise BadInput
 
 
 def read_request(line: bytes) -> Request:

@@ -1,7 +1,7 @@
 """The control socket: who may speak there, for how long, and how much.
 
-- The socket's mode is 0600 from its first moment, and whoever connects is looked at once more: root or the service's
-  own user (SO_PEERCRED, unix(7)). Others are hung up on.
+- The socket's mode is 0600 from its first moment, in a folder where nobody else can put things, and whoever connects is
+  looked at once more: root or the service's own user (SO_PEERCRED, unix(7)). Others are hung up on.
 - One request a connection, within `SECONDS` and `MAX_REQUEST` octets; at most `CLIENTS` at once. What a client does or
   leaves ends its own connection and nothing else.
 - A socket file that nobody listens on is left over from a service that was killed, and is replaced. Anything else that
@@ -26,6 +26,7 @@ from stubresolver.errors import BadInput, CannotListen
 CLIENTS: Final = 8
 SECONDS: Final = 5.0  # for the request, and again for taking the reply
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred
+_OVERFLOW: Final = 65_534  # /proc/sys/kernel/overflowuid, as every distribution has it
 
 
 class ControlSocket:
@@ -37,6 +38,7 @@ class ControlSocket:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _hold(path.parent)
             os.fchmod(self.socket.fileno(), 0o600)  # Linux gives this mode, less the umask, to the file that bind makes
             self._bind()
             self.socket.listen(CLIENTS)
@@ -74,6 +76,31 @@ class ControlSocket:
                 self.path.unlink()
 
 
+def _hold(folder: Path) -> None:
+    """Raise `CannotListen` for a folder in which others could put a socket of theirs in the place of ours."""
+    mode = folder.stat().st_mode
+    # sticky, inode(7): a file there can be renamed or deleted by its owner, the folder's owner and root alone
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        raise CannotListen(f"{folder}: no control socket: other users can write there: chmod go-w")
+
+
+def _users() -> set[int]:
+    """Who may speak here: root and our own user, where that is one user.
+
+    user_namespaces(7): whoever has no number in a namespace appears as the overflow user there; a service that has that
+    number itself, in a namespace that lacks some users, cannot tell these from itself.
+    """
+    own = os.geteuid()
+    if own == _OVERFLOW:
+        try:
+            everybody = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+        except OSError:
+            everybody = False
+        if not everybody:
+            return {0}
+    return {0, own}
+
+
 class ControlServer:
     """Answers requests by the commands that it was given."""
 
@@ -81,7 +108,7 @@ class ControlServer:
         self._socket = sock
         self._commands = commands
         self._clients = 0
-        self._users = {0, os.geteuid()}
+        self._users = _users()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -108,7 +135,7 @@ class ControlServer:
         """The line for a client's line."""
         try:
             request = read_request(await _receive_line(stream))
-            return write_result(await self._command(request.command)(request.name))
+            return write_result(await self._command(request.command)(request))
         except BadInput as error:
             return write_error(str(error))
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from stubresolver.cache import AnswerCache, CacheOptions
-from stubresolver.control import CacheCommands
+from stubresolver.control import CacheCommands, Request
 from stubresolver.errors import BadInput, ChannelClosed
 from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.wire.query import Query
@@ -55,7 +55,7 @@ async def test_stats(autojump_clock):
     resolver, commands, _ = make()
     for _ in range(3):
         await resolver.answer(ask())
-    told = await commands.stats("")
+    told = await commands.stats(Request(command="cache.stats"))
     assert (told.entries, told.queries, told.hits, told.misses, told.under_way) == (1, 3, 2, 1, 0)
     assert 0 < told.octets < told.max_octets
 
@@ -125,7 +125,7 @@ async def test_flush(autojump_clock):
     assert (await commands.flush("example.com")).entries == 0
     assert (await commands.flush("")).entries == 2
     assert (await commands.flush(".")).entries == 0
-    assert (await commands.stats("")).entries == 0
+    assert (await commands.stats(Request(command="cache.stats"))).entries == 0
 
 
 async def test_large_caches_are_looked_through_in_slices(autojump_clock):

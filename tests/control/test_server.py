@@ -6,13 +6,16 @@ import os
 import socket
 import stat
 import struct
+import sys
+import tempfile
+from pathlib import Path
 
 import msgspec
 import pytest
 import trio
 import trio.testing
 
-from stubresolver.control import ControlServer, ControlSocket
+from stubresolver.control import ControlServer, ControlSocket, server
 from stubresolver.control.server import CLIENTS, SECONDS
 from stubresolver.errors import BadInput, CannotListen
 
@@ -23,11 +26,11 @@ class Told(msgspec.Struct):
     name: str
 
 
-async def tell(name):
+async def tell(request):
     await trio.lowlevel.checkpoint()
-    if name == "bad":
+    if request.name == "bad":
         raise BadInput("no such name")
-    return Told(name)
+    return Told(request.name)
 
 
 @pytest.fixture
@@ -123,6 +126,72 @@ async def test_who_leaves_ends_nothing(path):
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await stream.aclose()
         assert await talk(path, b'{"command": "tell", "name": "x"}\n')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user for a moment")
+@pytest.mark.parametrize("uid", [65534, 12345])
+async def test_another_user_is_hung_up_on(tmp_path, uid):
+    """Even where a slip has opened socket and folders to everybody: the kernel says who it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "control.sock"
+        async with serving(path):
+            path.parent.chmod(0o755)
+            path.chmod(0o666)
+            as_other = ["setpriv", f"--reuid={uid}", "--clear-groups", sys.executable, "-c", _ASK, str(path)]
+            done = await trio.run_process(as_other, capture_stdout=True, check=False)
+            assert (done.returncode, done.stdout) == (0, b"said: ")
+            ours = await trio.run_process([sys.executable, "-c", _ASK, str(path)], capture_stdout=True)
+            assert b'"name":"x"' in ours.stdout
+
+
+_ASK = """
+import socket, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+said = b""
+try:
+    sock.sendall(b'{"command": "tell", "name": "x"}\\n')
+    while octets := sock.recv(4096):
+        said += octets
+except OSError:
+    pass
+print("said: " + said.decode(), end="")
+"""
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o777, True), (0o770, True), (0o1777, False), (0o755, False)])
+def test_a_folder_of_everybody(path, mode, refused):
+    """Somebody else's socket in the place of ours would tell a person what it likes."""
+    path.parent.mkdir()
+    path.parent.chmod(mode)
+    if refused:
+        with pytest.raises(CannotListen, match="other users can write there"):
+            ControlSocket(path)
+    else:
+        with ControlSocket(path):
+            assert path.is_socket()
+
+
+@pytest.mark.parametrize(
+    ("uid", "uid_map", "users"),
+    [
+        (1000, "0 0 1", {0, 1000}),
+        (65534, "0 0 4294967295", {0, 65534}),
+        (65534, "65534 65534 1", {0}),
+        (65534, None, {0}),
+    ],
+)
+def test_a_user_that_stands_for_others_is_nobody(monkeypatch, uid, uid_map, users):
+    """In a namespace of its own the overflow user's number is that of every user whom it does not know."""
+    monkeypatch.setattr(server.os, "geteuid", lambda: uid)
+
+    def read(_path):
+        if uid_map is None:
+            raise FileNotFoundError
+        return uid_map
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert server._users() == users
 
 
 def test_a_left_over_socket_is_replaced(path):
