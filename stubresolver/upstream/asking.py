@@ -1,20 +1,51 @@
 """One query from the first connection that it is asked on to its answer, or the reason why there is none.
 
-A query is asked at most twice: once more, elsewhere if possible, when its connection ended or went silent. No task is
-made where a connection stands and answers.
+A query is asked at most twice. Once more, on another connection, when its own ended before the answer or is silent;
+then a late answer still counts. Once more, of another upstream, when the answer is a failure that the other one may not
+have (SERVFAIL, another address) or is no answer to the question; a good answer from there is handed on, else the first
+one with its extended errors. It goes to another provider only where its own has nobody else. A connection that we let
+go of ourselves, because the machine moved, does not count.
 
-What it may not do: choose a connection, dial, know what a query or an answer means, or let an exchange take longer than
-`query_timeout`.
+No task is made where a connection stands and its answer is sound.
+
+What it may not do: choose a connection, dial, look into an answer further than `soundness` does, or let an exchange
+take longer than `query_timeout`.
 """
 
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Final
 
 import trio
 
-from stubresolver.errors import ChannelClosed, ExchangeTimeout, NoUpstream, PolicyRefused, UpstreamError
+from stubresolver.errors import (
+    ChannelClosed,
+    ExchangeTimeout,
+    NoUpstream,
+    PolicyRefused,
+    ProtocolViolation,
+    UpstreamError,
+)
 from stubresolver.upstream.channel import Channel, Exchange
+from stubresolver.upstream.holding import MOVED
 from stubresolver.upstream.lines import Lines
+from stubresolver.upstream.soundness import Worth, is_sound, worth
+
+Reply = Callable[[bytes | UpstreamError], None]
+
+# How long a failure is held back for want of a connection to somebody who may know better: who cannot be reached within
+# a second is not the healthy upstream that it is held back for.
+SECOND_OPINION_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Late:
+    """A query that takes longer than one sound answer."""
+
+    query: bytes
+    asked: Channel | None = None  # where it was asked last
+    fallback: bytes | None = None  # an answer that is better than none, while a better one is looked for
 
 
 class Asking:
@@ -24,92 +55,142 @@ class Asking:
         self._lines = lines
         self._query_timeout = query_timeout
 
-    def exchange_soon(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
-        """Ask, and call `reply` exactly once."""
-        try:
-            channel = self._lines.choose(None)
-            if channel is not None:
-                channel.ask(query, functools.partial(self._woken, query, channel, reply))
-                return
-        except UpstreamError as error:
-            reply(error)
+    def exchange_soon(self, query: bytes, reply: Reply) -> None:
+        """Ask, and call `reply` exactly once, within `query_timeout` seconds."""
+        channel = self._lines.choose()
+        if channel is not None:
+            channel.ask(query, functools.partial(self._woken, query, channel, reply))
             return
-        self._start(self._connected_and_asked(query), reply)
+        late = Late(query)
+        self._start(late, self._connected_and_asked(late), reply, trio.current_time())
 
-    def _woken(
-        self, query: bytes, channel: Channel, reply: Callable[[bytes | UpstreamError], None], exchange: Exchange
-    ) -> None:
-        """The exchange has its result; or its channel has ended or gone silent: then ask once more, elsewhere."""
+    def _woken(self, query: bytes, channel: Channel, reply: Reply, exchange: Exchange) -> None:
+        """The exchange has its result; or its channel has gone silent."""
         result = exchange.result
-        if result is None:
-            exchange.woken = None  # whoever races it from now on waits for it
-            self._start(self._race(query, channel, exchange), reply, exchange.asked_at)
-        elif isinstance(result, ChannelClosed):
-            self._start(self._ask_elsewhere(query, channel), reply, exchange.asked_at)
-        else:
+        if (isinstance(result, bytes) and is_sound(query, result)) or (result and _is_final(query, result)):
             reply(result)
+        else:
+            exchange.woken = None  # whoever follows it from now on waits for it
+            late = Late(query, channel)
+            self._start(late, self._followed(late, channel, exchange, result), reply, exchange.asked_at)
 
-    def _start(
-        self,
-        answer: Coroutine[None, None, bytes],
-        reply: Callable[[bytes | UpstreamError], None],
-        asked_at: float | None = None,
-    ) -> None:
+    def _start(self, late: Late, answer: Coroutine[None, None, bytes], reply: Reply, asked_at: float) -> None:
         """Get the answer in a task, within what is left of the query's time."""
         if self._lines.nursery is None:
             answer.close()
             reply(NoUpstream("shutting down"))
-            return
-        started = trio.current_time() if asked_at is None else asked_at
-        self._lines.nursery.start_soon(self._reply_late, answer, reply, started + self._query_timeout)
+        else:
+            deadline = asked_at + self._query_timeout
+            self._lines.nursery.start_soon(self._reply_late, late, answer, reply, deadline)
 
     async def _reply_late(
-        self,
-        answer: Coroutine[None, None, bytes],
-        reply: Callable[[bytes | UpstreamError], None],
-        deadline: float,
+        self, late: Late, answer: Coroutine[None, None, bytes], reply: Reply, deadline: float
     ) -> None:
         result: bytes | UpstreamError = NoUpstream("shutting down")  # stays so if this task is cancelled
         try:
             with trio.move_on_at(deadline) as limit:
                 result = await answer
             if limit.cancelled_caught:
-                result = ExchangeTimeout(f"no upstream answered within {self._query_timeout:g} s")
+                timeout = ExchangeTimeout(f"no upstream answered within {self._query_timeout:g} s")
+                result = late.fallback or self._lines.explained(timeout)
         except UpstreamError as error:
-            result = error
+            result = late.fallback or error
         finally:
             reply(result)
 
-    async def _connected_and_asked(self, query: bytes) -> bytes:
-        """Where no connection stands: dial, ask, and ask once more elsewhere if need be."""
-        channel = await self._lines.connected(None)
-        exchange = channel.ask(query)
+    async def _connected_and_asked(self, late: Late) -> bytes:
+        """Where no connection stands: dial, ask, and ask once more if need be."""
+        channel = late.asked = await self._lines.connected()
+        exchange = channel.ask(late.query)
+        result: bytes | UpstreamError | None
         try:
-            answer = await exchange.wait()
-        except ChannelClosed:
-            return await self._ask_elsewhere(query, channel)
-        return answer if answer is not None else await self._race(query, channel, exchange)
+            result = await exchange.wait()
+        except UpstreamError as error:
+            result = error
+        return await self._followed(late, channel, exchange, result)
 
-    async def _ask_elsewhere(self, query: bytes, avoid: Channel) -> bytes:
-        channel = await self._lines.connected(avoid)
-        return await channel.exchange(query)
+    async def _followed(
+        self, late: Late, channel: Channel, exchange: Exchange, result: bytes | UpstreamError | None
+    ) -> bytes:
+        """What comes of a query after its first turn."""
+        if result is None:
+            return await self._race(late, channel, exchange)
+        if isinstance(result, ChannelClosed):
+            if channel.ended == MOVED:
+                return await self._connected_and_asked(late)
+            return await self._ask_elsewhere(late, channel)
+        if not _is_final(late.query, result):
+            return await self._second_opinion(late, channel, result)
+        if isinstance(result, UpstreamError):
+            raise result
+        return result
 
-    async def _race(self, query: bytes, silent: Channel, exchange: Exchange) -> bytes:
-        """The first answer: from the silent channel after all, or from elsewhere."""
-        answers: list[bytes] = []
-        errors: list[UpstreamError] = []
-
-        async def take(source: Awaitable[bytes]) -> None:
+    async def _ask_elsewhere(self, late: Late, avoid: Channel) -> bytes:
+        while True:
+            channel = late.asked = await self._lines.connected(avoid)
             try:
-                answers.append(await source)
+                return await channel.exchange(late.query)
+            except ChannelClosed:
+                if channel.ended != MOVED:
+                    raise
+
+    async def _second_opinion(self, late: Late, channel: Channel, first: bytes | UpstreamError) -> bytes:
+        """Ask somebody else where the first answer is none; a failure is handed on if nobody does better."""
+        own = isinstance(first, bytes)
+        if isinstance(first, bytes) and worth(late.query, first) is Worth.FAILURE:
+            late.fallback, error = first, None
+        else:
+            error = first if isinstance(first, UpstreamError) else _another_question(channel)
+            self._lines.offended(channel, error, own=own)
+        try:
+            with trio.move_on_after(SECOND_OPINION_SECONDS) as limit:
+                among = self._lines.others(channel, address=error is None)
+                other = await self._lines.connected(channel, among, demand=False)
+            if not limit.cancelled_caught:
+                second = await other.exchange(late.query)
+                if _is_final(late.query, second):
+                    self._lines.outdone(channel, other, own=own)
+                    return second
+        except UpstreamError:
+            pass  # the first one's words count
+        if late.fallback is not None:
+            return late.fallback
+        raise error or _another_question(channel)
+
+    async def _race(self, late: Late, silent: Channel, exchange: Exchange) -> bytes:
+        """The first good answer: from the silent channel after all, or from elsewhere."""
+        errors: list[UpstreamError] = []
+        answers: list[bytes] = []
+
+        async def take(source: Awaitable[bytes], *, late_one: bool) -> None:
+            try:
+                answer = await source
             except UpstreamError as error:
                 errors.append(error)
-            if answers or len(errors) == 2:
+            else:
+                if not late_one and late.asked is not None:
+                    self._lines.outdone(silent, late.asked, own=False)
+                answers.append(answer)
+                late.fallback = answer
+                if _is_final(late.query, answer):
+                    nursery.cancel_scope.cancel()
+            if len(answers) + len(errors) == 2:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(take, exchange.answer())
-            nursery.start_soon(take, self._ask_elsewhere(query, silent))
+            nursery.start_soon(functools.partial(take, exchange.answer(), late_one=True))
+            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, silent), late_one=False))
         if answers:
-            return answers[0]
+            return next((answer for answer in answers if _is_final(late.query, answer)), answers[0])
         raise min(errors, key=lambda error: not isinstance(error, PolicyRefused | NoUpstream))
+
+
+def _is_final(query: bytes, result: bytes | UpstreamError) -> bool:
+    """Whether nobody else is asked for something better."""
+    if isinstance(result, UpstreamError):
+        return not isinstance(result, ChannelClosed | ProtocolViolation)
+    return worth(query, result) in {Worth.SOUND, Worth.FINAL}
+
+
+def _another_question(channel: Channel) -> ProtocolViolation:
+    return ProtocolViolation(f"{channel.stream.upstream}: got the answer to another question")

@@ -1,262 +1,375 @@
-"""The upstreams of one pool and their connections: which to use, when to dial, what a dial and an end have to say.
+"""The upstreams of one pool: which connection is used, whom to dial and when, what to do when the network changes.
 
-Rules. The order in which upstreams were configured is the order of preference. One connection in use and at most one
-dial per upstream (RFC 7766 s6.2.2). The connection to ask on is the most preferred one that is open, has room and is
-not silent. Where there is none, the most preferred upstream that may be dialled is dialled, and 250 ms later the next
-one too if nothing stands yet (RFC 8305 s5). While a less preferred connection serves, a better upstream that may be
-dialled is dialled beside it. While all upstreams pause, askers hear at once why.
+Rules. The order is that of `order`; a query is asked on the first connection in it that is open, has room and is not
+silent. One connection in use and at most one dial per upstream (RFC 7766 s6.2.2).
+
+Where there is none, upstreams are dialled one after the other, 250 ms apart or as soon as one has failed (RFC 8305 s5).
+The first that stands is used; dials of others that would be no better are called off. While a worse one serves, a
+better one that may be dialled is dialled beside it. An upstream that is only like it is not: `comparing` asks both now
+and then, and the faster one comes into favour.
+
+Who failed pauses (`health`, `refusals`). While nothing stands and clients ask, the pause of who could not be reached is
+cut short twice a second, and so a network that comes back without a word is found; that of who was refused is not. In
+an outage nobody waits for longer than two seconds to hear why.
+
+When the machine woke up or moved, every connection is let go of at once and pauses are over; what follows within a
+moment is the same move.
 
 What it may not do: judge, or see a query.
 """
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 import trio
 
-from stubresolver.errors import ChannelClosed, ExchangeTimeout, NoUpstream, PolicyRefused, UpstreamError
-from stubresolver.transport.doh import DohProtocol
-from stubresolver.transport.dot import DotProtocol
-from stubresolver.transport.protocol import QueryProtocol
+from stubresolver.errors import NoUpstream, PolicyRefused, UpstreamError
+from stubresolver.upstream.answertime import AnswerTime
 from stubresolver.upstream.channel import Channel
-from stubresolver.upstream.dial import Demands, VerifiedStream, dial
+from stubresolver.upstream.comparing import COMPARE_SECONDS, is_faster_now
+from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.health import Health
-from stubresolver.upstream.line import Line
+from stubresolver.upstream.holding import MOVED, Holding
+from stubresolver.upstream.line import BEHIND_SECONDS, Line
 from stubresolver.upstream.options import UpstreamOptions
-from stubresolver.upstream.report import ConnectionLost, DialFailed, Judged, PoolEvent
-from stubresolver.upstream.upstream import DEFAULT_PORTS, Transport, Upstream
+from stubresolver.upstream.order import Candidate, next_to_dial, places
+from stubresolver.upstream.ranking import Ranking
+from stubresolver.upstream.refusals import Refusals
+from stubresolver.upstream.report import PoolEvent, PoolStatistics
+from stubresolver.upstream.upstream import Upstream
 from stubresolver.verify.verdict import Verdict
+
+NEVER: Final = float("inf")
+LONG_AGO: Final = float("-inf")
+
+DEMAND_SECONDS: Final = 0.5  # between dials that only a client's demand makes due: half of the second we have
+OUTAGE_PATIENCE: Final = 2.0  # half of `query_timeout`: an answer would still come in time for the second try
+SETTLE_SECONDS: Final = 0.05  # a move is told in several words; one dial is to follow all of them
+SAME_MOVE: Final = 1.0  # the same network, told again by another source: the connections of now are of after the move
+FORGET_SECONDS: Final = 10.0  # between two moves that both set refused upstreams free: a flapping link is no licence
 
 
 class Lines:
-    """Every upstream of one pool; it dials and holds in `nursery`."""
+    """Every upstream of one pool."""
 
     def __init__(
         self,
         demands: Mapping[Upstream, Demands],
         options: UpstreamOptions,
         report: Callable[[PoolEvent], None],
+        *,
         providers: Mapping[Upstream, str],
         explain: Callable[[], str],
+        refusals: Refusals,
     ) -> None:
         self._options = options
-        self._report = report
-        self._providers = providers
         self._explain = explain
-        self._health = Health(options.backoff_first, options.backoff_longest, options.refused_pause)
-        self._lines = [Line(upstream, demanded, self._health) for upstream, demanded in demands.items()]
-        self._changed = trio.Event()  # set, and replaced, whenever a dial has ended
-        self._dialled_at = float("-inf")
-        self._warming: trio.CancelScope | None = None
+        self._refusals = refusals
+        self._strict = options.order == "strict"
+        self._fresh = Health(options.backoff_first, options.backoff_longest)
+        self._lines = [
+            Line(upstream, providers.get(upstream, ""), place, demands[upstream], self._fresh)
+            for upstream, place in zip(demands, places(list(demands), providers), strict=True)
+        ]
+        self._of = {line.upstream: line for line in self._lines}
+        self._ranking = Ranking(self._lines, strict=self._strict)
+        self._holding = Holding(options, report, refusals, self)
+        self._changed = trio.Event()  # set, and replaced, whenever a dial or a connection has ended
+        self._cold = trio.Event()  # somebody was told that nothing stands
+        self._warming = trio.CancelScope()
+        self._next_at = LONG_AGO  # not before this the next dial beside one under way
+        self._demand_at = LONG_AGO  # not before this a dial that is only due by demand
+        self._look_at = LONG_AGO  # when something better than what serves may be had
+        self._compare_at = NEVER
+        self._moved_at = self._settled_at = self._forgot_at = LONG_AGO
         self.nursery: trio.Nursery | None = None  # while the pool is running and may start tasks
 
     def __iter__(self) -> Iterator[Line]:
-        """In order of preference."""
+        """As they were named."""
         return iter(self._lines)
 
     def __getitem__(self, number: int) -> Line:
-        """By place in the order of preference."""
+        """By the place at which it was named."""
         return self._lines[number]
 
-    async def connected(self, avoid: Channel | None) -> Channel:
-        """A channel to ask on, dialling as the rules say; the most telling reason where there is none to be had."""
-        while True:
-            if (channel := self.choose(avoid)) is not None:
-                return channel
-            now = trio.current_time()
-            candidate = self._candidate(now, avoid)
-            dialling = any(line.dialling for line in self._lines)
-            if candidate is not None and (not dialling or now >= self._dialled_at + self._options.head_start):
-                self.dial(candidate, now)
-                candidate = self._candidate(now, avoid)
-            elif not dialling:
-                if avoid is not None and avoid.open and not avoid.silent:
-                    return avoid
-                raise self._reason()
-            next_dial = self._dialled_at + self._options.head_start if candidate is not None else float("inf")
-            with trio.move_on_at(next_dial):
-                await self._changed.wait()
+    def of(self, channel: Channel) -> Line:
+        """The upstream that a connection leads to."""
+        return self._of[channel.stream.upstream]
 
-    def choose(self, avoid: Channel | None) -> Channel | None:
-        """The most preferred usable channel, with room before one without; wakes what should be better."""
-        if self.nursery is None:
-            raise NoUpstream("shutting down")
+    def choose(self) -> Channel | None:
+        """The first usable connection in order, with room before one without; None where nothing stands."""
         full: Channel | None = None
-        for line in self._lines:
-            channel = line.usable
-            if channel is None or channel is avoid:
+        for line in self._ranking.ranked:
+            channel = line.channel
+            if channel is None or channel.silent or not channel.open:
                 continue
             if channel.room:
-                self._improve(line, channel)
+                if (now := trio.current_time()) >= self._look_at:
+                    self._look(line, now)
                 return channel
             full = full or channel
         return full
 
-    def _improve(self, chosen: Line, channel: Channel) -> None:
-        """Dial upstreams that are preferred to the chosen one, and the chosen one anew if its verdict is old."""
-        if chosen is self._lines[0] and trio.current_time() - channel.opened_at < self._options.lifetime:
-            return
-        now = trio.current_time()
-        for line in self._lines:
-            worn = line.usable is None or now - line.opened_at >= self._options.lifetime
-            if worn and not line.dialling and line.health.ready(now):
-                self.dial(line, now)
-            if line is chosen:
-                return
+    async def connected(
+        self, avoid: Channel | None = None, among: Iterable[Line] | None = None, *, demand: bool = True
+    ) -> Channel:
+        """A connection to ask on, dialling as the rules say; the most telling reason where there is none to be had.
 
-    def _candidate(self, now: float, avoid: Channel | None) -> Line | None:
-        """The most preferred upstream that may be dialled now; last the one of the channel to avoid."""
-        ready = [line for line in self._lines if line.usable is None and not line.dialling and line.health.ready(now)]
-        ready.sort(key=lambda line: avoid is not None and line.upstream == avoid.stream.upstream)
-        return ready[0] if ready else None
+        Not `avoid`, unless it is the only one that stands; of these upstreams, or of all. `demand`: for a client.
+        """
+        lines = self._lines if among is None else list(among)
+        began = trio.current_time()
+        while True:
+            self._holding.account()
+            if (channel := self._choose_other(avoid, lines)) is not None:
+                return channel
+            if self.nursery is None:
+                raise NoUpstream("shutting down")
+            now = trio.current_time()
+            until = self._dial_next(now, avoid, lines, demand=demand)
+            if until == NEVER and not any(line.dialling for line in lines):
+                if avoid is not None and among is None and avoid.open and not avoid.silent:
+                    return avoid
+                raise self._told(demand=demand)
+            if self._is_outage():
+                until = min(until, began + OUTAGE_PATIENCE)
+                if now >= began + OUTAGE_PATIENCE:
+                    raise self._told(demand=demand)
+            with trio.move_on_at(until):
+                await self._changed.wait()
+
+    async def keep_warm(self) -> None:
+        """A first connection before the first query; where there is no network, one as soon as there is."""
+        while True:
+            with trio.CancelScope() as self._warming:
+                try:
+                    await self.connected(demand=False)
+                except UpstreamError:
+                    now = trio.current_time()
+                    ready_at = min((self._ready_at(line, now) for line in self._lines), default=NEVER)
+                    await trio.sleep_until(max(ready_at, now + self._options.backoff_first))
+                else:
+                    self._cold = trio.Event()
+                    await self._cold.wait()
 
     def dial(self, line: Line, now: float) -> None:
         """Dial an upstream, and hold the connection that comes of it."""
-        if self.nursery is None:
-            raise NoUpstream("shutting down")
-        line.dialling = True
-        self._dialled_at = now
-        self.nursery.start_soon(self._hold, line)
+        self._next_at = now + self._options.head_start
+        self._demand_at = now + DEMAND_SECONDS
+        self._holding.dial(line, now)
 
-    async def _hold(self, line: Line) -> None:
-        """Dial, and if a verified stream comes of it, drive its channel until it ends."""
-        channel: Channel | None = None
-        try:
-            channel = self._dial_succeeded(line, await self._dialled(line))
-        except UpstreamError as error:
-            self._dial_failed(line, error)
-        finally:
-            line.dialling = False
-            self._changed.set()
-            self._changed = trio.Event()
-        if channel is not None:
-            # A verdict does not last for ever, be nobody asking or no new one to be had.
-            with trio.move_on_at(channel.opened_at + 2 * self._options.lifetime):
-                await channel.run()
-            self._channel_ended(line, channel)
+    def others(self, channel: Channel, *, address: bool) -> list[Line]:
+        """Who else may know better: of the same provider if it has anybody else, with another `address` if need be."""
+        line = self.of(channel)
+        found = [
+            other
+            for other in self._lines
+            if other is not line and not (address and other.upstream.address == line.upstream.address)
+        ]
+        return [other for other in found if other.place.provider == line.place.provider] or found
 
-    async def _dialled(self, line: Line) -> VerifiedStream:
-        """A stream judged by the demands in force: a judgement that a reload has overtaken is made again."""
-        limits = {"connect_timeout": self._options.connect_timeout, "timeout": self._options.dial_timeout}
-        while True:
-            demands = line.demands
-            try:
-                stream = await dial(line.upstream, demands, **limits)
-            except UpstreamError:
-                if demands is line.demands:
-                    raise
-            else:
-                if demands is line.demands:
-                    return stream
-                await stream.aclose()
+    def outdone(self, loser: Channel, winner: Channel, *, own: int) -> None:
+        """`winner` had a good answer where `loser` had `own` bad ones (0: it was silent)."""
+        line, better = self.of(loser), self.of(winner)
+        if self._strict or line is better:
+            return
+        now = trio.current_time()
+        if line.outdone.bad(line.all_answered, own):
+            line.behind_until = now + BEHIND_SECONDS
+        if not own:
+            if line.way == better.way:
+                self._ranking.favour(better)
+            self._holding.drop(line, loser)
+        self._ranking.rank(now)
 
-    def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:
-        """Put other demands in force, by which every connection that stands has been judged."""
-        for line in self._lines:
-            line.demands = demands[line.upstream]
-            line.health = self._health
-            line.error = None
-            if line.channel is not None:
-                self._take_judgement(line, line.channel, judged[line.channel])
-        if self.nursery is not None:
-            self.nursery.start_soon(self.prewarm)
+    def offended(self, channel: Channel, error: UpstreamError, *, own: int) -> None:
+        """An answer, if any, was good for nothing; too many of them in a row and the connection is given up."""
+        line = self.of(channel)
+        if line.offences.bad(line.all_answered, own) and line.channel is channel:
+            self._holding.give_up(line, error)
+
+    def explained(self, error: UpstreamError) -> UpstreamError:
+        """The error, with what may lie behind it before its words where nothing stands."""
+        text = "" if any(line.usable for line in self._lines) else self._explain()
+        if text:
+            error.summary = f"{text}: {error.summary}"
+            error.args = (error.summary,)
+        return error
 
     def moved(self, network: str) -> None:
-        """Nothing that stood on another network is worth anything: abandon it, forget all pauses, dial anew."""
+        """The machine woke up, or is in another network; see the rules."""
+        if self.nursery is None:
+            self._ranking.moved(network)
+            return
+        now = trio.current_time()
+        elsewhere = network != self._ranking.network
         for line in self._lines:
-            line.health = self._health
-            line.error = None
-            if line.channel is not None:
-                channel, line.channel = line.channel, None
-                channel.abandon("")
-        self._network = network
-        if self.nursery is not None:
-            self.nursery.start_soon(self.prewarm)
+            line.health = self._fresh
+        if elsewhere and now >= self._forgot_at + FORGET_SECONDS:
+            self._forgot_at = now
+            self._refusals.forget()
+        if elsewhere or now >= self._moved_at + SAME_MOVE:
+            for line in self._lines:
+                self._holding.abandon(line, MOVED)
+                line.error = None
+                line.answer_time = AnswerTime()
+            self._ranking.moved(network)
+            self._moved_at, self._settled_at = now, now + SETTLE_SECONDS
+        self._anew(now)
 
     def clock_set(self) -> None:
         """What was refused by a clock that was wrong may be dialled again."""
         for line in self._lines:
-            if isinstance(line.error, PolicyRefused):
-                line.health = self._health
+            if line.refused:
+                line.health = self._fresh
+        self._refusals.forget()
         if self.nursery is not None:
-            self.nursery.start_soon(self.prewarm)
+            self._anew(trio.current_time())
 
-    def _take_judgement(self, line: Line, channel: Channel, outcome: Verdict | UpstreamError) -> None:
-        """A connection that stands was judged again: it stays, or takes no more queries."""
-        if isinstance(outcome, UpstreamError):
-            self._refuse(line, channel)
-            line.failed_with(outcome)
-        verdict = outcome if isinstance(outcome, Verdict) else _verdict_of(outcome)
-        if verdict is not None:
-            line.judged(verdict)
-            self._report(Judged(line.upstream, verdict, again=True))
-        elif isinstance(outcome, UpstreamError):
-            self._report(DialFailed(line.upstream, outcome))
+    def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:
+        """Put other demands in force, by which every connection that stands has been judged."""
+        self._refusals.forget()
+        for line in self._lines:
+            line.demands = demands[line.upstream]
+            line.health = self._fresh
+            line.error = None
+            if line.channel is not None:
+                self._holding.take_judgement(line, line.channel, judged[line.channel])
+        if self.nursery is not None:
+            self._anew(trio.current_time())
 
-    @staticmethod
-    def _refuse(line: Line, channel: Channel) -> None:
-        """Use a connection no more. It ends by our own wish: that says nothing of the upstream's health."""
-        channel.refuse()
-        line.channel = None
-
-    def _dial_failed(self, line: Line, error: UpstreamError) -> None:
+    def stood(self, line: Line) -> None:
+        """A connection stands: call off the dials that would bring nothing better."""
         now = trio.current_time()
-        line.failed_with(error)
-        verdict = _verdict_of(error)
-        if verdict is not None:
-            line.judged(verdict)
-            line.health = line.health.refused(now)
-            if line.channel is not None:  # judged anew and refused: what was allowed an hour ago is so no more
-                self._refuse(line, line.channel)
-            self._report(Judged(line.upstream, verdict))
-        else:
-            line.health = line.health.failed(now, random.random())  # noqa: S311 - jitter is no secret
-            self._report(DialFailed(line.upstream, error))
+        self._ranking.stood(line, now)
+        self._compare_at = min(self._compare_at, now + COMPARE_SECONDS)
+        for other in self._lines:
+            if other.dialling is not None and other.channel is None and other.grade >= line.grade:
+                other.dialling.cancel()
+        self._wake()
 
-    def _dial_succeeded(self, line: Line, stream: VerifiedStream) -> Channel:
-        options = self._options
-        old, line.channel = (
-            line.channel,
-            Channel(stream, _protocol(line.upstream), timeout=options.query_timeout, silence=options.silence),
+    def fell(self, line: Line, *, dial: bool) -> None:  # noqa: ARG002 - the shape of a Watcher
+        """A dial has failed, which gives the next one its turn; or a connection ended."""
+        if dial:
+            self._next_at = LONG_AGO
+            self._ranking.notice_blocked(trio.current_time())
+        self._wake()
+
+    def statistics(self) -> PoolStatistics:
+        """What is known of all upstreams, as they were named."""
+        now = trio.current_time()
+        return PoolStatistics(
+            tuple(line.statistics(now, self._ready_at(line, now)) for line in self._lines),
+            self._ranking.statistics(now),
         )
-        line.error = None
-        if old is not None:
-            if old.silent and not old.answered:  # as in `_channel_ended`: should the new one be no better, we pause
-                line.failed_with(ExchangeTimeout(f"{line.upstream}: it takes queries and answers none"))
-                line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
-            old.retire()
-        line.judged(stream.verdict)
-        line.connections += 1
-        self._report(Judged(line.upstream, stream.verdict))
-        return line.channel
 
-    def _channel_ended(self, line: Line, channel: Channel) -> None:
-        line.asked += channel.asked
-        line.answered += channel.answered
-        if line.channel is channel:
-            line.channel = None
-            if channel.answered:
-                line.health = line.health.succeeded()
-            elif channel.asked:  # no better than a failed dial
-                line.failed_with(ChannelClosed(f"{line.upstream}: it takes queries and answers none"))
-                line.health = line.health.failed(trio.current_time(), random.random())  # noqa: S311 - as above
-        if channel.ended:
-            line.failed_with(ChannelClosed(f"{line.upstream}: {channel.ended}"))
-            self._report(ConnectionLost(line.upstream, channel.ended))
+    def _choose_other(self, avoid: Channel | None, lines: list[Line]) -> Channel | None:
+        """As `choose`, of these upstreams and not on this connection."""
+        if avoid is None and lines is self._lines:
+            return self.choose()
+        usable = [line.usable for line in self._ranking.ranked if line in lines]
+        found = [channel for channel in usable if channel is not None and channel is not avoid]
+        return next((channel for channel in found if channel.room), found[0] if found else None)
 
-    async def prewarm(self) -> None:
-        """A first connection before the first query; where there is no network yet, as soon as there is one."""
-        if self._warming is not None:  # a reload: begin anew, without its pauses
-            self._warming.cancel()
-        with trio.CancelScope() as self._warming:
-            while self.nursery is not None:
-                try:
-                    await self.connected(None)
-                except UpstreamError:
-                    ready_at = min((line.health.ready_at for line in self._lines), default=float("inf"))
-                    await trio.sleep_until(max(ready_at, trio.current_time() + self._options.backoff_first))
-                else:
-                    return
+    def _dial_next(self, now: float, avoid: Channel | None, lines: list[Line], *, demand: bool) -> float:
+        """Dial who is next, if it is time; when there will be something to dial again."""
+        if now < self._settled_at:
+            return self._settled_at
+        if now >= self._next_at or not any(line.dialling for line in lines):
+            line = self._candidate(now, avoid, lines)
+            if line is None and demand and now >= self._demand_at:
+                line = min(self._unreached(lines), key=lambda line: line.dialled_at, default=None)
+            if line is not None:
+                self.dial(line, now)
+        if self._candidate(now, avoid, lines) is not None:
+            return self._next_at
+        if demand and any(line.dialling for line in lines) and any(self._unreached(lines)):
+            return self._demand_at
+        return NEVER
+
+    def _candidate(self, now: float, avoid: Channel | None, lines: Iterable[Line]) -> Line | None:
+        """Who may be dialled next."""
+        lost = self.of(avoid) if avoid is not None else None
+        candidates = [
+            Candidate(line.place.number, line.grade, line.upstream, self._ranking.is_favourite(line), line is lost)
+            for line in lines
+            if line.usable is None and line.dialling is None and now >= self._ready_at(line, now)
+        ]
+        attempts = [
+            line.upstream
+            for line in self._lines
+            if line.channel is None and (line.dialling is not None or line.health.failures)
+        ]
+        number = next_to_dial(candidates, attempts, strict=self._strict)
+        return None if number is None else self._lines[number]
+
+    def _unreached(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Who pauses because it could not be reached, and may be dialled by demand."""
+        return (line for line in lines if line.health.unreached and line.dialling is None and line.usable is None)
+
+    def _is_outage(self) -> bool:
+        """Whether nothing stands and everything has failed already."""
+        return all(line.channel is None and line.health.failures for line in self._lines)
+
+    def _look(self, chosen: Line, now: float) -> None:
+        """Dial the chosen one anew if its verdict is old, and a better one if it may be dialled; when to look again."""
+        waits = [self._ranking.rank(now)]
+        if chosen.dialling is None:
+            old_at = max(chosen.opened_at + self._options.lifetime, self._ready_at(chosen, now))
+            if now >= old_at:
+                self._holding.dial(chosen, now)
+            else:
+                waits.append(old_at)
+        better = [line for line in self._lines if line.grade < chosen.grade and line.usable is None]
+        if now >= self._next_at and (candidate := self._candidate(now, None, better)) is not None:
+            self.dial(candidate, now)
+        waits += [max(self._next_at, self._ready_at(line, now)) for line in better if line.dialling is None]
+        if now >= self._compare_at:
+            self._compare_at = now + COMPARE_SECONDS
+            self._start_comparing(chosen, now)
+        self._look_at = min(*waits, self._compare_at)
+
+    def _start_comparing(self, chosen: Line, now: float) -> None:
+        """Compare the one in use with the next one that is like it, in turn."""
+        alike = [line for line in self._lines if line.grade == chosen.grade and line is not chosen]
+        ready = [line for line in alike if line.usable or (line.dialling is None and now >= self._ready_at(line, now))]
+        if ready and self.nursery is not None:
+            candidate = min(ready, key=lambda line: line.dialled_at)
+            if candidate.usable is None:
+                self.dial(candidate, now)
+            self.nursery.start_soon(self._compare, chosen, candidate)
+
+    async def _compare(self, chosen: Line, candidate: Line) -> None:
+        """Ask both the same; the faster one is in favour from then on."""
+        while candidate.dialling is not None:
+            await self._changed.wait()
+        if await is_faster_now(candidate, chosen):
+            self._ranking.favour(candidate)
+            self._wake()
+
+    def _ready_at(self, line: Line, now: float) -> float:
+        """From when on it may be dialled."""
+        return max(line.health.ready_at, self._refusals.ready_at(line.upstream.address, now))
+
+    def _wake(self) -> None:
+        """Something has changed: who waits looks again, and so does the next query."""
+        self._ranking.rank(trio.current_time())
+        self._look_at = LONG_AGO
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _anew(self, now: float) -> None:
+        """Pauses are over: dial now if nothing stands."""
+        self._next_at = self._demand_at = LONG_AGO
+        self._ranking.rank(now)
+        self._wake()
+        self._warming.cancel()
+
+    def _told(self, *, demand: bool) -> UpstreamError:
+        """Why nothing can be asked, for who is told so."""
+        if demand:
+            self._cold.set()
+        return self.explained(self._reason())
 
     def _reason(self) -> UpstreamError:
         """Why nothing can be asked: a refused certificate before all else, because only a person can mend it."""
@@ -267,20 +380,3 @@ class Lines:
         if not errors:
             return NoUpstream("no upstream can be asked" if self._lines else "no upstream is configured")
         return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
-
-
-def _verdict_of(error: UpstreamError) -> Verdict | None:
-    """The verdict of a refusal; None where something else went wrong."""
-    if isinstance(error, PolicyRefused) and isinstance(error.verdict, Verdict):
-        return error.verdict
-    return None
-
-
-def _protocol(upstream: Upstream) -> QueryProtocol:
-    """The machine that speaks to this upstream."""
-    if upstream.transport is Transport.DOT:
-        return DotProtocol()
-    # RFC 9110 s4.2.2 and s7.2: the authority is the host, a name where we know one, and the port unless it is 443.
-    address = f"[{upstream.address}]" if upstream.address.version == 6 else str(upstream.address)
-    port = "" if upstream.port == DEFAULT_PORTS[Transport.DOH] else f":{upstream.port}"
-    return DohProtocol((upstream.name or address) + port, upstream.path)

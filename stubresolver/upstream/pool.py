@@ -13,6 +13,7 @@ from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.lines import Lines
 from stubresolver.upstream.options import UpstreamOptions
+from stubresolver.upstream.refusals import Refusals
 from stubresolver.upstream.renewal import renew_all
 from stubresolver.upstream.report import PoolEvent, PoolStatistics
 from stubresolver.upstream.upstream import Upstream
@@ -30,13 +31,17 @@ class Pool:
         *,
         providers: Mapping[Upstream, str] | None = None,
         explain: Callable[[], str] = lambda: "",
+        refusals: Refusals | None = None,
     ) -> None:
         """The upstreams are the keys of `demands`, the most preferred one first.
 
         `providers` says whose each is; `explain` what may lie behind it when none can be used, in a sentence or "".
+        `refusals` are those of all pools that may dial the same addresses.
         """
         options = options or UpstreamOptions()
-        self._lines = Lines(demands, options, report, providers or {}, explain)
+        self._lines = Lines(
+            demands, options, report, providers=providers or {}, explain=explain, refusals=refusals or Refusals()
+        )
         self._asking = Asking(self._lines, options.query_timeout)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -45,8 +50,7 @@ class Pool:
             self._lines.nursery = nursery
             try:
                 task_status.started()
-                await self._lines.prewarm()
-                await trio.sleep_forever()
+                await self._lines.keep_warm()
             finally:
                 self._lines.nursery = None
 
@@ -79,6 +83,5 @@ class Pool:
         return [(line.upstream, line.channel) for line in self._lines if line.channel is not None]
 
     def statistics(self) -> PoolStatistics:
-        """What is known of all upstreams, in order of preference."""
-        now = trio.current_time()
-        return PoolStatistics(tuple(line.statistics(now) for line in self._lines))
+        """What is known of all upstreams, as they were named."""
+        return self._lines.statistics()

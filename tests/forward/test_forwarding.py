@@ -171,7 +171,7 @@ def test_events_name_their_zone(tmp_path: Path, caplog: pytest.LogCaptureFixture
     settings = settings_of('[[forward]]\nzone = "a"\nupstreams = "tls://10.0.0.1"\n', tmp_path)
     app = App(settings, dict.fromkeys(settings.all_upstreams))
     [pool] = app._forwarding._pools
-    pool._lines._report(DialFailed(settings.forward[0].upstreams[0], ConnectFailed(summary)))
+    pool._lines._holding._report(DialFailed(settings.forward[0].upstreams[0], ConnectFailed(summary)))
     assert [record.getMessage() for record in caplog.records] == ["forward a: tls://10.0.0.1: refused"]
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from stubresolver.upstream.health import Health
 
-FRESH = Health(first=0.25, longest=30.0, refused_pause=30.0)
+FRESH = Health(first=0.25, longest=30.0)
 
 
 def test_fresh_upstream_may_be_dialled():
@@ -23,14 +23,11 @@ def test_pause_grows_to_the_longest_and_success_forgets():
     assert health.succeeded() == FRESH
 
 
-def test_refusal_pauses_steadily():
-    """A refused certificate is looked at again after the same time, however often it was refused."""
-    health = FRESH
-    for now in (10.0, 50.0, 5000.0):
-        health = health.refused(now)
-        assert health.ready_at == now + 30.0
-        assert not health.ready(now + 29.9)
-        assert health.ready(now + 30.0)
+def test_only_who_could_not_be_reached_may_be_dialled_by_demand():
+    """A connection that brought nothing, or a refusal, is no sign of a network that may be back at any moment."""
+    assert FRESH.failed(0.0, 0.5, unreached=True).unreached
+    assert not FRESH.failed(0.0, 0.5, unreached=True).failed(1.0, 0.5).unreached
+    assert not FRESH.failed(0.0, 0.5, unreached=True).succeeded().unreached
 
 
 @given(
@@ -38,7 +35,7 @@ def test_refusal_pauses_steadily():
 )
 def test_pause_is_never_hot_and_never_longer_than_the_longest(now, jitters, first, longest):
     """Whatever the jitter and however often it failed, the pause lies between the two bounds."""
-    health = Health(first, longest, 30.0)
+    health = Health(first, longest)
     for jitter in jitters:
         health = health.failed(now, jitter)
         pause = health.ready_at - now
