@@ -94,6 +94,28 @@ class Program:
             time.sleep(0.02)
         raise CannotMeasure(f"{self.name}: 127.0.0.1:{port} accepts no connection{self._last()}")
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
+    def descriptors(self) -> int:
+        """How many it has open."""
+        self._require_running()
+        return len(list(Path(f"/proc/{self._child.pid}/fd").iterdir()))
+
+    def end(self) -> tuple[int, str]:
+        """SIGTERM, and its exit status and all that it wrote; the `with` block finds it ended."""
+        self._require_running()
+        self._child.terminate()
+        try:
+            status = self._child.wait(_STOP_SECONDS * 2)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            status = self._child.wait()
+        return status, self._output.read_bytes().decode(errors="replace")
+
     def _proc(self, name: str) -> str:
         self._require_running()
         return Path(f"/proc/{self._child.pid}/{name}").read_text()

@@ -4,11 +4,12 @@
 
 An order is `{"id": 1, "do": "open", ...}` and gets one reply, `{"id": 1, "got": ...}` or `{"id": 1, "error": ...}`:
 
-    open     at, kind ("dot", "doh", "http", "relay"), folder of chain.pem and key.pem, or `to` for a relay
+    open     at, kind ("dot", "doh", "http", "plain", "relay"), folder of chain.pem and key.pem, or `to` for a relay
     set      at, and the fields of `Manners` and `Weather` that change
     strike   at, what: a word of `Route.strike`, "close_notify" or "goaway"; how many connections it struck
     shut     at: nobody listens there, so that SYNs are reset; `deaf`: SYNs are dropped
     reopen   at
+    turn     at, to: new connections are led elsewhere, such as to an impostor; back home without `to`
     tally    at: what has come there
 
 Places are ["1.1.1.1", 853]. It ends at the end of its input.
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from stubresolver.lab.authority import Credential
 from tests.faults.relay import Route, Weather
-from tests.faults.server import Manners, Server, talker
+from tests.faults.server import Manners, Server, serve_plain, talker
 
 _LOGIN = b"HTTP/1.1 302 Found\r\nLocation: http://login.portal.lab/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _Place = tuple[str, int]
@@ -41,6 +42,7 @@ class Site:
     place: _Place
     route: Route
     server: Server | None
+    home: _Place
     listening: trio.CancelScope | None = None
     plug: tuple[socket.socket, ...] = ()
 
@@ -71,6 +73,10 @@ class Internet:
                 return self._shut(site, deaf=order.get("deaf", False))
             case "reopen":
                 return await self._reopen(site)
+            case "turn":
+                to = order.get("to")
+                site.route.target = (to[0], to[1]) if to else site.home
+                return None
             case "tally":
                 tally = {} if site.server is None else asdict(site.server.tally)
                 return {**tally, "accepted": site.route.accepted, "standing": len(site.route.links)}
@@ -78,6 +84,9 @@ class Internet:
 
     async def _open(self, place: _Place, order: dict[str, Any]) -> None:
         kind = order["kind"]
+        if kind == "plain":
+            await self._nursery.start(serve_plain, place)
+            return
         server = None
         if kind == "relay":
             target = (order["to"][0], order["to"][1])
@@ -87,7 +96,7 @@ class Internet:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             self._nursery.start_soon(trio.serve_listeners, handle, listeners)
             target = ("127.0.0.1", listeners[0].socket.getsockname()[1])
-        site = self._sites[place] = Site(place, Route(target), server)
+        site = self._sites[place] = Site(place, Route(target), server, target)
         await self._reopen(site)
 
     async def _reopen(self, site: Site) -> None:

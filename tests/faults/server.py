@@ -5,9 +5,10 @@ question, answer twice or unasked, and end its connections in order, by close_no
 has no part in it. `Tally` says what has reached it.
 """
 
+import functools
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 from hyperframe.frame import GoAwayFrame
@@ -19,6 +20,8 @@ from stubresolver.lab.tls import TLSFailed, TLSServer, server_context
 from tests.faults.answers import answer, question_end
 
 _READ = 65536
+_LARGEST = 1232  # octets over UDP; DNS flag day 2020
+_HEADER = 12
 
 
 @dataclass(slots=True)
@@ -158,12 +161,6 @@ def _other(reply: bytes) -> bytes:
     return bytes(octets)
 
 
-class Handler(Protocol):
-    """What takes a connection."""
-
-    def __call__(self, stream: trio.SocketStream) -> Awaitable[None]: ...
-
-
 def talker(octets: bytes) -> Callable[[trio.SocketStream], Awaitable[None]]:
     """A server that says this at the first word it hears, as the web server of a captive portal would."""
 
@@ -177,3 +174,32 @@ def talker(octets: bytes) -> Callable[[trio.SocketStream], Awaitable[None]]:
             await trio.aclose_forcefully(stream)
 
     return handle
+
+
+async def serve_plain(place: tuple[str, int], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Plain DNS over UDP and TCP: behind another program's TLS, or as a network's own server."""
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        await udp.bind(place)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(functools.partial(trio.serve_tcp, _answer_plain, place[1], host=place[0]))
+            task_status.started()
+            while True:
+                query, client = await udp.recvfrom(_READ)
+                reply = answer(query)
+                truncated = reply[:2] + bytes((reply[2] | 2, reply[3])) + reply[4:6] + bytes(6)
+                await udp.sendto(
+                    reply if len(reply) <= _LARGEST else truncated + reply[_HEADER : question_end(reply)], client
+                )
+
+
+async def _answer_plain(stream: trio.SocketStream) -> None:
+    buffer = b""
+    try:
+        while data := await stream.receive_some(_READ):
+            buffer += data
+            while len(buffer) >= (end := 2 + int.from_bytes(buffer[:2])) > 2:
+                reply = answer(buffer[2:end])
+                buffer = buffer[end:]
+                await stream.send_all(len(reply).to_bytes(2) + reply)
+    except trio.BrokenResourceError:
+        pass
