@@ -21,16 +21,20 @@ from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.local import LocalKnowledge, SpecialNames
 from stubresolver.localfiles import LocalFiles
 from stubresolver.loglines import report_event, report_files, report_forwarding
+from stubresolver.netwatch import Change, Kind
 from stubresolver.resolve import Resolver
 from stubresolver.resolve.routes import Routes
 from stubresolver.serve import Front, TcpServer, UdpServer
+from stubresolver.surroundings import Surroundings
 from stubresolver.upstream import (
     Demands,
     Pool,
+    PoolEvent,
     PoolStatistics,
     Upstream,
     renew_all,
 )
+from stubresolver.upstream.diagnosis import Diagnosis
 from stubresolver.wire import Query, UpstreamForm
 from stubresolver.wire.addresses import address_query, addresses_in
 from stubresolver.wire.codes import AAAA, A
@@ -53,10 +57,13 @@ class App:
         demands: Mapping[Upstream, Demands],
         files: LocalFiles | None = None,
         wall: Callable[[], int] | None = None,
+        *,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         """`demands` names the upstreams, the most preferred one first; `files` have been read.
 
-        `wall` gives seconds since 1970, by which signatures in answers end.
+        `wall` gives seconds since 1970, by which signatures in answers end. `told` is called when `surroundings` have
+        another diagnosis.
         """
         self._settings = settings
         self._files = files
@@ -65,12 +72,25 @@ class App:
         self._forwarding = Forwarding(settings.forward, demands, settings.upstream, report_event)
         elsewhere = {upstream for zone in settings.forward for upstream in zone.upstreams}
         default = {upstream: demanded for upstream, demanded in demands.items() if upstream not in elsewhere}
-        self._pool = Pool(default, settings.upstream, report_event, providers=settings.providers)
+        self._pool = Pool(
+            default,
+            settings.upstream,
+            self._report,
+            providers=settings.providers,
+            explain=self._explain,
+        )
         form = UpstreamForm(client_subnet=settings.resolver.client_subnet != "none").query_of
         self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here, form)
         self._cache = AnswerCache(settings.cache)
         exchanger = self._routes if settings.forward else self._pool  # without zones no query looks for one
-        self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known, wall)
+        self.surroundings = Surroundings(
+            self._pool.statistics,
+            emergency=settings.local.emergency,
+            elsewhere=lambda name: self._routes.of_name(name) is not None,
+            told=told,
+        )
+        last_resort = self.surroundings.last_resort
+        self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known, wall, last_resort=last_resort)
         self._stopping = trio.Event()
 
     async def serve(
@@ -146,6 +166,30 @@ class App:
         await renew_all([self._pool, *self._forwarding.pools], demands)
         if forget:
             self._resolver.forget()
+
+    def moved(self, change: Change) -> None:
+        """The machine has slept, is in another network, or its clock was set."""
+        self.surroundings.take(change)
+        for pool in (self._pool, *self._forwarding.pools):
+            if change.kind is Kind.CLOCK:
+                pool.clock_set()
+            else:
+                pool.moved(change.network)
+        self._cache.forget_failures()
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is the matter with the upstreams for most names."""
+        return self.surroundings.diagnosis
+
+    def _explain(self) -> str:
+        """What lies behind it when no upstream can be used."""
+        return self.surroundings.explain()
+
+    def _report(self, event: PoolEvent) -> None:
+        """Something has happened to an upstream for most names."""
+        report_event(event)
+        self.surroundings.notice()
 
     async def _run_upstreams(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections to all upstreams until cancelled."""

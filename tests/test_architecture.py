@@ -13,7 +13,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"lab", "app"},
-    {"demands", "loglines"},
+    {"demands", "loglines", "surroundings"},
     {"trust"},
     {"config", "pinned", "localfiles"},
     {"serve", "control", "forward"},

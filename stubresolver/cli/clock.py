@@ -6,9 +6,11 @@ Nobody wakes at a deadline that passed in the sleep; whatever happens next, a qu
 the right time.
 """
 
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime
 
 import trio.abc
+
+from stubresolver.netwatch import Clocks
 
 
 class BootClock(trio.abc.Clock):
@@ -24,3 +26,12 @@ class BootClock(trio.abc.Clock):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """For how long to sleep until then."""
         return deadline - clock_gettime(CLOCK_BOOTTIME)
+
+
+def real_clocks() -> Clocks:
+    """The machine's own."""
+    return Clocks(
+        wall=lambda: clock_gettime(CLOCK_REALTIME),
+        boot=lambda: clock_gettime(CLOCK_BOOTTIME),
+        monotonic=lambda: clock_gettime(CLOCK_MONOTONIC),
+    )

@@ -11,6 +11,7 @@ from stubresolver import systemd
 from stubresolver.app import App
 from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
+from stubresolver.cli.clock import real_clocks
 from stubresolver.cli.common import utc_now
 from stubresolver.cli.kept_cache import kept_cache
 from stubresolver.cli.status_file import ServiceStatus, remove_status, write_status
@@ -23,10 +24,14 @@ from stubresolver.evidence import EvidenceKeeper, EvidenceState, Recorder
 from stubresolver.forward import zone_of
 from stubresolver.localfiles import LocalFiles
 from stubresolver.loglines import report_files, report_forwarding
+from stubresolver.netwatch import Change, Kind, watch
 from stubresolver.serve import Bound
 from stubresolver.trust import Trust, load_trust
 from stubresolver.upstream import Upstream
 from stubresolver.verify import iso
+
+# To know the network before the first dial saves making it twice; the kernel answers within a millisecond.
+_LOOK_SECONDS = 0.2
 
 log = logging.getLogger("stubresolver")
 
@@ -52,10 +57,12 @@ class Service:
         self._recorder = Recorder(evidence, self._kept_or_not)
         self._status_file = status
         self._reloads = 0
-        self._app = App(settings, build_all_demands(trust, self._recorder), files, lambda: int(utc_now().timestamp()))
+        demands = build_all_demands(trust, self._recorder)
+        self._app = App(settings, demands, files, lambda: int(utc_now().timestamp()), told=self._noticed)
         self._outcome, self._reloaded = "", True  # of the start or of the last reload
-        self._clock = self._doubt_clock()
+        self._app.surroundings.clock = self._doubt_clock()
         self._alarms = tell_kept(evidence.audits())  # of audits, kept until a person dismisses them
+        self._looked = trio.Event()  # it is known which network this is, or that nobody can know
         self._standing = trio.Event()  # queries are taken
         self._kept = kept_cache(settings)
 
@@ -71,6 +78,9 @@ class Service:
                 nursery.start_soon(systemd.watchdog, interval, _alive)
             await nursery.start(self._take_commands)
             nursery.start_soon(self._restore_cache)
+            nursery.start_soon(self._watch_surroundings, nursery)
+            with trio.move_on_after(_LOOK_SECONDS):
+                await self._looked.wait()
             await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
             nursery.cancel_scope.cancel()
         if self._kept is not None:
@@ -97,6 +107,31 @@ class Service:
             log.warning("%s: `stubresolver cache` will not find us", error)
             task_status.started()
 
+    async def _watch_surroundings(self, nursery: trio.Nursery) -> None:
+        """Tell the resolver of resumes, other networks and a clock that was set."""
+
+        def changed(change: Change) -> None:
+            self._looked.set()
+            self._app.moved(change)
+            if change.kind is Kind.CLOCK:
+                nursery.start_soon(self._look_at_clock)
+
+        def unseen(problem: str) -> None:
+            self._looked.set()
+            log.warning("%s", problem)
+
+        await watch(changed, [upstream.address for upstream in self._trust.upstreams], real_clocks(), unseen)
+
+    async def _look_at_clock(self) -> None:
+        """Doubt the clock, or believe it again."""
+        try:
+            self._app.surroundings.clock = await trio.to_thread.run_sync(self._doubt_clock)
+        except RuntimeError as error:  # no thread can be started
+            log.warning("the clock could not be looked at: %s", error)
+            return
+        self._app.surroundings.notice()
+        self._tell_change()
+
     async def _restore_cache(self) -> None:
         """Read what an earlier start has kept, beside the first queries."""
         if self._kept is not None:
@@ -115,6 +150,11 @@ class Service:
     def _alarmed(self, alarms: int) -> None:
         self._alarms = alarms
         self._tell_change()
+
+    def _noticed(self) -> None:
+        """Something else is the matter with the upstreams, or nothing any more."""
+        if self._standing.is_set():
+            self._tell_change()
 
     def _kept_or_not(self, _: EvidenceState) -> None:
         """What is judged is kept again, or cannot be any more."""
@@ -151,7 +191,7 @@ class Service:
         changed = not trust.demands_the_same(self._trust)
         await self._app.renew(demands, forget=changed)
         self._trust = trust
-        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
+        self._app.surroundings.clock = await trio.to_thread.run_sync(self._doubt_clock)
         reloaded = f"reloaded: {trust}{'' if changed else '; the same demands as before'}"
         log.info("%s", reloaded)
         self._tell_trust()
@@ -165,10 +205,15 @@ class Service:
 
     async def _remind(self) -> None:
         """Once a day: say again what the time has made worse, and how old the log list is."""
-        self._clock = await trio.to_thread.run_sync(self._doubt_clock)
+        self._app.surroundings.clock = await trio.to_thread.run_sync(self._doubt_clock)
         self._warn(self._trust.list_warnings(utc_now()))
         self._alarms = await trio.to_thread.run_sync(tell_kept, self._evidence.audits())
         self._tell_change()
+
+    @property
+    def _clock(self) -> str:
+        """Why the clock must be wrong."""
+        return self._app.surroundings.clock
 
     def _doubt_clock(self) -> str:
         return doubt_clock(self._trust.log_list, self._evidence, utc_now())
@@ -188,10 +233,17 @@ class Service:
                 f"; REPORT MODE for {reporting}" if reporting else "",
                 "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
                 f"; {self._clock}" if self._clock else "",
+                f"; {self._trouble}" if self._trouble else "",
                 f"; {self._evidence.state}" if str(self._evidence.state) else "",
                 f"; AUDIT ALARMS kept: {self._alarms}" if self._alarms else "",
             )
         )
+
+    @property
+    def _trouble(self) -> str:
+        """What is the matter with the upstreams, if it is not the clock alone."""
+        noticed = self._app.surroundings.noticed
+        return "" if noticed.text == self._clock else noticed.text
 
     @property
     def _state(self) -> str:

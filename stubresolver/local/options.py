@@ -27,5 +27,7 @@ class LocalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allow_lists: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     # A tracker's name behind an alias of the site's own ("CNAME cloaking") is blocked as if it had been asked for.
     block_aliases: bool = True
+    # The names of time servers and portal tests (`emergency`) have an answer when no upstream can be used.
+    emergency: bool = True
     rebinding: bool = True  # refuse private addresses of public names
     rebinding_allow: Annotated[tuple[_Zone, ...], msgspec.Meta(max_length=1024)] = ()  # zones that may have them
