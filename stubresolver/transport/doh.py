@@ -5,8 +5,12 @@ follows no redirect, keeps no cookie, caches nothing (the cache lives elsewhere)
 
 h2 closes its connection at the first GOAWAY and would then refuse the answers that RFC 9113 s6.8 promises for the older
 streams. GOAWAY frames are therefore taken out of the sequence of frames and handled here.
+
+What a peer sends beside answers is put on an account (burden.py), frame by frame, before h2 sees it; beyond its bound
+the connection ends. What h2 remembers is bounded here, too: closed streams, header sections, settings.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from h2.config import H2Configuration
@@ -16,7 +20,9 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from h2.events import Event as H2Event
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
+from hpack import Decoder, HeaderTuple
 
+from stubresolver.transport.burden import Burden
 from stubresolver.transport.protocol import Answered, Draining, Ended, Event, Failed, Token
 
 MAX_BODY = 65535  # RFC 8484 s6: a message in this media type has at most that many octets, as over TCP
@@ -30,14 +36,31 @@ MAX_UNSENT = 8 * 1024 * 1024  # what a peer can make us owe it (acknowledgements
 CONNECTION_WINDOW = 8 * 1024 * 1024  # more than 100 of the largest answers; given back when half of it is used
 LAST_STREAM = 2**31 - 1  # RFC 9113 s5.1.1
 
+# RFC 9113 s6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE, which counts 32 octets for each field beside its own. Answers of the
+# large resolvers have 0.5 to 1.5 KiB; 8 KiB are what nginx and Apache take in a request. One octet on the wire can mean
+# a field of any size (RFC 7541), so this is also the bound on what is decoded.
+MAX_HEADER_LIST = 8 * 1024
+
 _DNS_HEADER = 12  # RFC 1035 s4.1.1
 _FRAME_HEADER = 9  # RFC 9113 s4.1: length (3), type, flags, stream (4)
-_GOAWAY = 7  # RFC 9113 s6.8
+_DATA, _GOAWAY = 0, 7  # RFC 9113 s6.1, s6.8
 _ELSEWHERE = {b"421", b"429"}  # Misdirected Request (RFC 9110 s15.5.20), Too Many Requests (RFC 6585 s4)
 
 # A stream's window holds one octet more than the largest answer: no stream ever needs a larger one, and an answer that
 # is too large is seen as such instead of waiting for us.
-_SETTINGS = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: MAX_BODY + 1}
+_SETTINGS = {
+    SettingCodes.ENABLE_PUSH: 0,
+    SettingCodes.INITIAL_WINDOW_SIZE: MAX_BODY + 1,
+    SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+}
+
+# What frames cost in units of `Burden`, beside one for each: so many octets of DATA or of others (ten settings fit in)
+# are one more, and so many header fields, once they are decoded.
+_DATA_UNIT, _OTHER_UNIT, _FIELDS_UNIT = 4096, 64, 4
+_GLANCE = 64  # after so many units h2 takes what has come so far: what it decodes is known no later than that
+
+# DATA in pieces of at least so many octets is no burden while somebody waits for it: an answer has at most 128 of them.
+_WORTH = 512
 
 
 @dataclass(slots=True)
@@ -63,6 +86,39 @@ class _Connection(H2Connection):
 
     MAX_CLOSED_STREAMS = 1024
 
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config=config)
+        self.local_settings = Settings(client=True, initial_values=_SETTINGS)
+        self.remote_settings = _PeerSettings(client=False)
+        self.decoder = self.counter = _Decoder(MAX_HEADER_LIST)
+
+
+class _Decoder(Decoder):
+    """HPACK's (RFC 7541), and a count of what it decoded, be it for a stream that nobody knows any more."""
+
+    def __init__(self, max_header_list_size: int) -> None:
+        super().__init__(max_header_list_size)
+        self.fields = 0
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
+        fields = list(super().decode(data, raw))
+        self.fields += len(fields)
+        return fields
+
+
+class _PeerSettings(Settings):
+    """The peer's settings, of those that there are.
+
+    RFC 9113 s6.5.2: "An endpoint that receives a SETTINGS frame with any unknown or unsupported identifier MUST ignore
+    that setting." h2 keeps each of the 65,536 for ever, which is 52 MiB.
+    """
+
+    def __setitem__(self, key: SettingCodes | int, value: int) -> None:
+        if key in self._known:
+            super().__setitem__(key, value)
+
+    _known = frozenset(SettingCodes)
+
 
 class DohProtocol:
     """One connection's worth of DoH; implements `QueryProtocol`. A query's token is its stream id."""
@@ -72,7 +128,6 @@ class DohProtocol:
         self._h2 = _Connection(
             H2Configuration(header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False)
         )
-        self._h2.local_settings = Settings(client=True, initial_values=_SETTINGS)
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
         # RFC 8484 s4.1: POST, and the media type in both Content-Type and Accept.
@@ -87,6 +142,7 @@ class DohProtocol:
         self._exchanges: dict[int, _Exchange] = {}
         self._held: set[int] = set()  # streams whose query is not wholly sent
         self._next = 1
+        self._burden = Burden()
         self._frames = b""  # the begin of a frame whose rest has not come yet
         self._unsent = b""
         self._used_window = 0
@@ -105,6 +161,7 @@ class DohProtocol:
         """Take one query."""
         stream = self._next
         self._next += 2
+        self._burden.asked()
         # RFC 8484 s4.1: "DoH clients ... SHOULD use a DNS ID of 0 in every DNS request".
         self._exchanges[stream] = _Exchange(wire[:2], b"\0\0" + wire[2:])
         self._h2.send_headers(stream, [*self._headers, (b"content-length", b"%d" % len(wire))])
@@ -148,7 +205,9 @@ class DohProtocol:
             self._cancel(token)
 
     def _receive_frames(self, data: bytes, events: list[Event]) -> None:
-        """Give h2 all whole frames except GOAWAY, and keep what is left."""
+        """Give h2 all whole frames except GOAWAY, and keep what is left; count what each costs before it does."""
+        burden = self._burden
+        glance = burden.units + _GLANCE
         start = at = 0
         while len(data) - at >= _FRAME_HEADER:
             length = int.from_bytes(data[at : at + 3], "big")
@@ -157,17 +216,27 @@ class DohProtocol:
             end = at + _FRAME_HEADER + length
             if end > len(data):
                 break
-            if data[at + 3] == _GOAWAY:
+            kind = data[at + 3]
+            burden.units += 1 + length // (_OTHER_UNIT if kind != _DATA else _DATA_UNIT)
+            if kind == _GOAWAY:
                 self._receive_h2(data[start:at], events)
                 self._receive_goaway(data[at + _FRAME_HEADER : end], events)
                 start = end
             at = end
+            if burden.units > glance:
+                self._receive_h2(data[start:at], events)
+                glance = burden.units + _GLANCE
+                start = at
         self._receive_h2(data[start:at], events)
         self._frames = data[at:]
 
     def _receive_h2(self, data: bytes, events: list[Event]) -> None:
         for event in self._h2.receive_data(data) if data else ():
             self._receive_event(event, events)
+        self._burden.units += self._h2.counter.fields // _FIELDS_UNIT
+        self._h2.counter.fields %= _FIELDS_UNIT
+        if self._burden.too_much:
+            raise _Violation("the upstream sends and does not answer: too many frames that bring nothing")
 
     def _receive_event(self, event: H2Event, events: list[Event]) -> None:
         """What h2 made of a frame. Interim answers, trailers, settings and pings need nothing from us."""
@@ -200,6 +269,8 @@ class DohProtocol:
         exchange = self._exchanges.get(stream)
         if exchange is None:
             return
+        if len(data) >= _WORTH:
+            self._burden.units -= 1 + len(data) // _DATA_UNIT
         exchange.size += len(data)
         if exchange.size > MAX_BODY:
             self._fail(stream, f"got an answer of more than {MAX_BODY} octets", events)
@@ -269,5 +340,5 @@ class DohProtocol:
 
     def _end(self, events: list[Event], problem: str) -> list[Event]:
         self._ended = True
-        events.append(Ended(f"protocol violation: {problem}"))
+        events.append(Ended(f"protocol violation: {problem}", violation=True))
         return events

@@ -3,6 +3,9 @@
 It owns the message ids of one connection and nothing else: no socket, no TLS, no time. It never looks into a message
 beyond its id. An id whose asker has gone stays reserved until its late answer arrives or the connection ends; else a
 late answer would reach whoever got the id next.
+
+What a peer can send is bounded by what it was asked: each message answers a query that is owed, once, or ends the
+connection; so does the first octet that comes while nothing is owed.
 """
 
 from stubresolver.transport.protocol import Answered, Ended, Event, Token
@@ -60,6 +63,8 @@ class DotProtocol:
             asked = owed.pop(number)
             if asked is not None:
                 events.append(Answered(asked[0], asked[1] + wire[2:]))
+        if not owed and self._reader.pending:
+            return self._violation(events, "the upstream sends and was not asked")
         return events
 
     def data_to_send(self) -> list[bytes]:
@@ -79,5 +84,5 @@ class DotProtocol:
 
     def _violation(self, events: list[Event], problem: str) -> list[Event]:
         self._ended = True
-        events.append(Ended(f"protocol violation: {problem}"))
+        events.append(Ended(f"protocol violation: {problem}", violation=True))
         return events

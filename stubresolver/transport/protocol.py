@@ -36,6 +36,7 @@ class Ended:
     """The connection is over; whatever is outstanding will not be answered here. `reason` is "" for a clean end."""
 
     reason: str
+    violation: bool = False  # the peer broke the protocol, or sent what nobody needs: no accident of the network
 
 
 Event = Answered | Failed | Draining | Ended

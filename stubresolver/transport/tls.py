@@ -9,8 +9,8 @@ executable memory, which the service's sandbox forbids (MemoryDenyWriteExecute=)
 response is asked for and read afterwards, and not taken by pyOpenSSL's callback. What it says is for others to judge.
 
 What it may not do: resume a session (a resumed session shows no certificate, RFC 8446 s2.2), send early data, compress,
-renegotiate, read the system's trust store, send plaintext before the handshake is complete, or raise because of
-what a peer sent.
+renegotiate, read the system's trust store, send plaintext before the handshake is complete, raise because of what a
+peer sent, or listen for long to one that says nothing.
 """
 
 import ipaddress
@@ -31,6 +31,12 @@ TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 # What a peer may send before its handshake is complete. OpenSSL allows a chain 100 KiB (SSL_CTX_set_max_cert_list);
 # the rest of a handshake is a few KiB, so 256 KiB hold every honest one and bound a dishonest one.
 HANDSHAKE_LIMIT = 256 * 1024
+
+# What a peer may send after its handshake beyond the plaintext in it: tickets, KeyUpdates, padding, a record that is
+# not complete, the 22 octets that a record costs. Each piece of plaintext pays for those, and for as many beside them.
+# An answer of 3,000 octets in records of one octet each fits in; 2,500 KeyUpdates, each 18 µs of ours, do not.
+BARREN_LIMIT = 64 * 1024
+_PAYS = 44
 
 _READ = 16 * 1024  # RFC 8446 s5.1: "The length MUST NOT exceed 2^14 bytes"; SSL_read gives one record at a time
 _WRITE = 256 * 1024
@@ -68,6 +74,7 @@ class Closed:
 
     clean: bool
     reason: str  # "" for a clean end
+    violation: bool = False  # the peer broke the protocol, or sent what nobody needs: no accident of the network
 
 
 TlsEvent = HandshakeComplete | DataReceived | Closed
@@ -126,6 +133,7 @@ class TLSClient:
         self._complete = False
         self._over = False
         self._received = 0
+        self._barren = 0  # octets since the handshake that brought no plaintext, less those that plaintext has paid for
         connection.set_connect_state()
         self._advance([])
 
@@ -141,6 +149,8 @@ class TLSClient:
             self._received += len(data)
             if self._received > HANDSHAKE_LIMIT:
                 return self._end(events, f"more than {HANDSHAKE_LIMIT} octets of handshake")
+        else:
+            self._barren += len(data)
         try:
             self._connection.bio_write(data)
         except SSL.Error as error:
@@ -184,13 +194,25 @@ class TLSClient:
                 events.append(self._handshake_complete())
                 self._complete = True
             while True:
-                events.append(DataReceived(self._connection.recv(_READ)))
+                plaintext = self._connection.recv(_READ)
+                size = len(plaintext)
+                self._barren -= size + min(size, _PAYS)
+                events.append(DataReceived(plaintext))
         except SSL.WantReadError:
-            return events
+            return self._require_moderation(events)
         except SSL.ZeroReturnError:
             return self._end(events, "" if self._complete else "close_notify during the handshake")
         except (SSL.Error, crypto.Error) as error:
             return self._end(events, _text(error))
+
+    def _require_moderation(self, events: list[TlsEvent]) -> list[TlsEvent]:
+        """End with a peer that sends and says nothing."""
+        if self._barren > BARREN_LIMIT:
+            self._over = True
+            reason = f"the upstream sends and does not answer: more than {BARREN_LIMIT} octets of TLS that say nothing"
+            events.append(Closed(clean=False, reason=reason, violation=True))
+        self._barren = max(0, self._barren)
+        return events
 
     def _handshake_complete(self) -> HandshakeComplete:
         connection = self._connection

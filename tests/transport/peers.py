@@ -6,6 +6,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from stubresolver.lab.authority import Credential
+from tests.transport.records import Forger, count_records, watch_secret
 
 
 class TlsServer:
@@ -31,6 +32,7 @@ class TlsServer:
                 lambda _connection, offered: next((p for p in alpn if p in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
             )
         context.set_ocsp_server_callback(lambda _connection, _data: credential.staple or b"")
+        self._secret = watch_secret(context)
         self.connection = SSL.Connection(context, None)
         self.connection.set_accept_state()
         self.complete = False
@@ -65,3 +67,8 @@ class TlsServer:
             return self.connection.bio_read(1 << 20)
         except SSL.WantReadError:
             return b""
+
+    def forger(self) -> tuple[bytes, Forger]:
+        """What is still to be delivered of this server, and who makes its records from then on (TLS 1.3)."""
+        tail = self.data_to_send()
+        return tail, Forger(self._secret(), count_records(tail))

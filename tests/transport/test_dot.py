@@ -98,9 +98,34 @@ def test_violation_ends_the_connection(data, problem):
     [wire] = sent(protocol)
     [ended] = protocol.receive_data(data)
     assert isinstance(ended, Ended)
+    assert ended.violation
     assert problem in ended.reason
     assert protocol.receive_data(frame(wire)) == []
     assert protocol.room == 0
+
+
+@pytest.mark.parametrize("data", [b"\0", b"\0\0", frame(message(0)), b"\xff\xff" + bytes(100)])
+def test_nothing_may_come_that_was_not_asked_for(data):
+    """While no answer is owed, the first octet ends the connection: before the first query, and behind an answer."""
+    [ended] = DotProtocol().receive_data(data)
+    assert isinstance(ended, Ended)
+    assert ended.violation
+    protocol = DotProtocol()
+    token = protocol.send_query(message(1))
+    [wire] = sent(protocol)
+    answered, ended = protocol.receive_data(frame(wire) + data)
+    assert answered == Answered(token, message(1))
+    assert isinstance(ended, Ended)
+
+
+def test_a_forgotten_answer_may_still_come():
+    """It is owed, in whatever pieces, although nobody waits; what comes behind it is not."""
+    protocol = DotProtocol()
+    protocol.forget(protocol.send_query(message(1)))
+    [wire] = sent(protocol)
+    assert feed(protocol, frame(wire), 1) == []
+    [ended] = protocol.receive_data(b"\0")
+    assert ended.reason == "protocol violation: the upstream sends and was not asked"
 
 
 def test_answers_before_a_violation_count():
@@ -120,6 +145,7 @@ def test_answers_before_a_violation_count():
 def test_end_of_stream(before, reason):
     """An end between messages is clean; one within a message is not. It is said once."""
     protocol = DotProtocol()
+    protocol.send_query(message(1))
     assert [event for data in before for event in protocol.receive_data(data)] == []
     [ended] = protocol.receive_data(b"")
     assert reason in ended.reason
