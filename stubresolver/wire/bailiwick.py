@@ -18,7 +18,7 @@ from typing import Final
 from stubresolver.errors import MalformedAnswer
 from stubresolver.wire.codes import AD, ANY, CNAME, DNAME, KEY, MX, NS, NSEC, NSEC3, OPT, PTR, RRSIG, SOA, SRV
 from stubresolver.wire.contents import records
-from stubresolver.wire.names import after_name, is_within, read_name
+from stubresolver.wire.names import after_name, is_within, read_name, read_once
 
 _LONGEST: Final = 65_535  # RFC 1035 s4.2.2: a message has a length of two octets
 _TO_QUESTION: Final = b"\xc0\x0c"
@@ -74,23 +74,47 @@ class Excerpt:
         return message
 
 
+class _Believed:
+    """Asks about each name once, and not about more names than an answer can have in earnest."""
+
+    def __init__(self, ask: Callable[[bytes], bool]) -> None:
+        self._ask = ask
+        self._known: dict[bytes, bool] = {}
+        self._octets = 0
+
+    def __call__(self, name: bytes) -> bool:
+        known = self._known.get(name)
+        if known is None:
+            self._octets += len(name)
+            if self._octets > _LONGEST:
+                raise MalformedAnswer(f"records at names of more than {_LONGEST} octets together")
+            known = self._known[name] = self._ask(name)
+        return known
+
+
 def excerpt(wire: bytes, believed: Callable[[bytes], bool], max_ttl: int | None = None) -> Excerpt:
-    """What of an answer is at names that its server is believed about, for `max_ttl` seconds at most."""
+    """What of an answer is at names that its server is believed about, for `max_ttl` seconds at most.
+
+    Raises `MalformedAnswer` where its records stand at so many names that nobody means them: compression lets a message
+    speak of megabytes.
+    """
     first, end = read_name(wire, 12), after_name(wire, 12) + 4
     asked = wire[end - 4] << 8 | wire[end - 3]
-    chain, onward = _chain(wire, end, first, believed)
+    names = {12: first}  # those that pointers lead to, by where they start
+    once = _Believed(believed)
+    chain, onward = _chain(wire, end, names, once)
     sections: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
     opt, whole, position = b"", True, end
     for section, count in enumerate(_COUNTS.unpack_from(wire, 6)):
         for start, kind, rdata, after in records(wire, position, count):
             position = after
-            owner = read_name(wire, start)
+            owner = read_once(wire, start, names)
             if kind == OPT:
                 opt = wire[start:after]
-            elif not _is_kept(owner, kind, section, chain, believed):
+            elif not _is_kept(owner, kind, section, chain, once):
                 whole = False
             else:
-                record, same = _record(wire, kind, rdata, after, max_ttl)
+                record, same = _record(wire, kind, (rdata, after), max_ttl, names)
                 whole = whole and same
                 sections[section].append((owner, record))
     answers, authority, additional = map(tuple, sections)
@@ -99,14 +123,15 @@ def excerpt(wire: bytes, believed: Callable[[bytes], bool], max_ttl: int | None 
 
 
 def _chain(
-    wire: bytes, end: int, first: bytes, believed: Callable[[bytes], bool]
+    wire: bytes, end: int, names: dict[int, bytes], believed: Callable[[bytes], bool]
 ) -> tuple[Sequence[bytes], bytes | None]:
     """The names that the question leads to as far as they are believed, and the one at which that ends.
 
     By CNAME alone: RFC 6672 s3.1 has every server add the CNAME record that a DNAME comes to.
     """
-    aliases = dict(_aliases(wire, end))
-    chain, name = [first], first
+    aliases = dict(_aliases(wire, end, names))
+    name = names[12]
+    chain = [name]
     while (following := aliases.get(name)) is not None and following not in chain:
         if not believed(following):
             return chain, following
@@ -115,11 +140,11 @@ def _chain(
     return chain, None
 
 
-def _aliases(wire: bytes, end: int) -> Iterator[tuple[bytes, bytes]]:
+def _aliases(wire: bytes, end: int, names: dict[int, bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Owner and target of each CNAME record in the answer section."""
     for start, kind, rdata, _ in records(wire, end, wire[6] << 8 | wire[7]):
         if kind == CNAME:
-            yield read_name(wire, start), read_name(wire, rdata)
+            yield read_once(wire, start, names), read_once(wire, rdata, names)
 
 
 def _is_kept(owner: bytes, kind: int, section: int, chain: Sequence[bytes], believed: Callable[[bytes], bool]) -> bool:
@@ -130,15 +155,22 @@ def _is_kept(owner: bytes, kind: int, section: int, chain: Sequence[bytes], beli
     return believed(owner) or (section == 1 and kind in _PROOFS)
 
 
-def _record(wire: bytes, kind: int, rdata: int, end: int, max_ttl: int | None) -> tuple[bytes, bool]:
-    """What follows the owner in a record, with its names written out; and whether its TTL stayed the same."""
+def _record(
+    wire: bytes, kind: int, place: tuple[int, int], max_ttl: int | None, names: dict[int, bytes]
+) -> tuple[bytes, bool]:
+    """What follows the owner in a record, with its names written out; and whether its TTL stayed the same.
+
+    `place` is where its RDATA starts and ends.
+    """
+    rdata, end = place
     _, klass, ttl, _ = _FIELDS.unpack_from(wire, rdata - _FIELDS.size)
     kept = ttl if max_ttl is None or ttl > _MAX_TTL else min(ttl, max_ttl)  # beyond it, a TTL means zero
     if kind in _NAME_IN_RDATA:
         before = rdata + _NAME_IN_RDATA[kind]
-        data = wire[rdata:before] + read_name(wire, before)
+        data = wire[rdata:before] + read_once(wire, before, names)
     elif kind == SOA:
-        data = read_name(wire, rdata) + read_name(wire, after_name(wire, rdata)) + wire[end - 20 : end]
+        second = after_name(wire, rdata)
+        data = read_once(wire, rdata, names) + read_once(wire, second, names) + wire[end - 20 : end]
     else:
         data = wire[rdata:end]
     return _FIELDS.pack(kind, klass, kept, len(data)) + data, kept == ttl

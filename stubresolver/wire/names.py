@@ -101,7 +101,10 @@ def read_name(wire: bytes, position: int) -> bytes:
 
 
 def read_once(wire: bytes, position: int, names: dict[int, bytes]) -> bytes:
-    """As `read_name`, for many names of one message: `names` are those that were pointed to before, by their place."""
+    """As `read_name`, for many names of one message: `names` are those that were pointed to before, by their place.
+
+    Where one pointer leads to the next, each part is read once: names that share their parts cost no more than these.
+    """
     start = position
     while 0 < (length := wire[position]) < POINTER:
         position += length + 1
@@ -110,7 +113,7 @@ def read_once(wire: bytes, position: int, names: dict[int, bytes]) -> bytes:
     target = (length & 0x3F) << 8 | wire[position + 1]
     rest = names.get(target)
     if rest is None:
-        rest = names[target] = read_name(wire, target)
+        rest = names[target] = read_once(wire, target, names)  # as deep as there are pointers: at most 127
     return wire[start:position].lower() + rest if position > start else rest
 
 

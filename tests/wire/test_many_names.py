@@ -1,0 +1,140 @@
+"""Answers that speak of more names than they have octets: what they cost, and where it ends."""
+
+import struct
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubresolver.errors import MalformedAnswer
+from stubresolver.wire.answer import Answer
+from stubresolver.wire.bailiwick import excerpt
+from stubresolver.wire.contents import records
+from stubresolver.wire.edns import upstream_query
+from stubresolver.wire.names import read_name, read_once
+from stubresolver.wire.query import Query
+
+QUERY = upstream_query(Query(b"\0\1\1\0\0\1\0\0\0\0\0\0\1x\1a\0\0\1\0\1", tcp=True))
+START = 12 + 5 + 4  # behind the question
+PARENT = 14  # where "a." stands in it
+NS, SOA, TXT = 2, 6, 16
+LARGEST_POINTER = 0x3FFF
+
+
+class Counted(bytes):
+    """Octets that count how often one of them is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, index):
+        self.looks += 1
+        return super().__getitem__(index)
+
+
+def pointer(position):
+    return struct.pack(">H", 0xC000 | position)
+
+
+def record(owner, kind, rdata):
+    return owner + struct.pack(">HHIH", kind, 1, 60, len(rdata)) + rdata
+
+
+def message(authority):
+    """An answer with these records in its authority section."""
+    counts = struct.pack(">3H", 0, len(authority), 0)
+    return QUERY[:2] + b"\x81\x80" + QUERY[4:6] + counts + QUERY[12:START] + b"".join(authority)
+
+
+def lie(kind, rdata, *, depth, distinct):
+    """An answer of 65,000 octets: owners of up to `depth` labels, each one above the one before; then deep ones alone.
+
+    Those are all different, or a few again and again; `rdata` makes the data of a record of a deep name's place.
+    """
+    found, places, position, above = [], [], START, PARENT
+    while position < LARGEST_POINTER:
+        found.append(record(b"\1b" + pointer(above), TXT, b"\0"))
+        places.append(position)
+        above = position if len(places) % depth else PARENT
+        position += len(found[-1])
+    deep = [place for number, place in enumerate(places) if number % depth > depth // 2]
+    label = 0
+    while position + 60 < 65_000:
+        place = deep[label % len(deep)]
+        owner = b"\4%04x" % label + pointer(place) if distinct else pointer(place)
+        found.append(record(owner, kind, rdata(place)))
+        position += len(found[-1])
+        label += 1
+    return message(found)
+
+
+LIES = {
+    "TXT": (TXT, lambda place: b"\0"),
+    "NS": (NS, lambda place: b"\1c" + pointer(place)),
+    "SOA": (SOA, lambda place: pointer(place) + b"\1d" + pointer(place) + bytes(20)),
+}
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_names_that_share_their_parts_cost_no_more_than_these(kind):
+    """Each part of a name is read once, and each name is held against the zones once."""
+    wire = Counted(lie(*LIES[kind], depth=60, distinct=False))
+    Answer.parse(bytes(wire), QUERY)
+    asked = Counter()
+
+    def believed(name):
+        asked[name] += 1
+        return len(asked) % 2 == 0
+
+    before = wire.looks
+    excerpt(wire, believed)
+    assert set(asked.values()) == {1}
+    assert wire.looks - before < 3 * len(wire)
+
+
+def test_more_names_than_anybody_means_are_refused():
+    """Written out they would be a megabyte; each would be held against the zones, label by label."""
+    wire = lie(*LIES["TXT"], depth=110, distinct=True)
+    Answer.parse(wire, QUERY)
+    asked = Counter()
+
+    def believed(name):
+        asked[name] += 1
+        return True
+
+    with pytest.raises(MalformedAnswer, match="names of more than 65535 octets together"):
+        excerpt(wire, believed)
+    assert sum(map(len, asked)) <= 65_535
+
+
+def test_as_many_names_as_an_answer_has_room_for_are_fine():
+    """Names of an honest length, all different, in as many records as 64 KiB have."""
+    lines = [record(b"\4%04x" % number + pointer(PARENT), TXT, b"\0") for number in range(3600)]
+    wire = message(lines)
+    Answer.parse(wire, QUERY)
+    assert len(wire) > 64_000
+    part = excerpt(wire, lambda _: True)
+    assert (part.whole, len(part.authority)) == (True, 3600)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.sampled_from([b"\1b", b"\3XyZ", b""])), max_size=30))
+def test_names_read_by_their_parts_are_what_they_are(parts):
+    """Whatever points to what, in whatever order they are read: the same as each name by itself."""
+    places, authority, position = [12, PARENT], [], START
+    for number, ends, label in parts:
+        owner = label + (b"\0" if ends else pointer(places[number % len(places)])) if label else pointer(places[-1])
+        authority.append(record(owner, TXT, b"\0"))
+        places.append(position)
+        position += len(authority[-1])
+    wire = message(authority)
+    try:
+        Answer.parse(wire, QUERY)
+    except MalformedAnswer:
+        return
+    names = {}
+    starts = [start for start, *_ in records(wire, START, len(authority))]
+    assert [read_once(wire, start, names) for start in starts] == [read_name(wire, start) for start in starts]
+    names = {}
+    assert [read_once(wire, start, names) for start in reversed(starts)] == [
+        read_name(wire, start) for start in reversed(starts)
+    ]
