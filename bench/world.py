@@ -22,7 +22,7 @@ allow = [{{ name = "Lab CA Root", spki_sha256 = "{spki}" }}]
 """
 
 # SpoofAction answers A questions by itself; what else a resolver may ask (NS and DNSKEY of the root) gets an empty
-# answer. An hour of TTL outlasts the run.
+# answer; what is below silent.lab gets none. An hour of TTL outlasts the run.
 _DNSDIST = """
 setLocal("127.0.0.1:{plain}")
 setMaxTCPClientThreads(2)
@@ -30,6 +30,7 @@ setMaxTCPConnectionsPerClient(0)
 setSecurityPollSuffix("")
 addTLSLocal("127.0.0.1:{dot}", "chain.pem", "key.pem", {{minTLSVersion="tls1.3"}})
 addDOHLocal("127.0.0.1:{doh}", "chain.pem", "key.pem", "/dns-query", {{minTLSVersion="tls1.3"}})
+addAction(makeRule("silent.lab."), DropAction())
 addAction(AllRule(), SpoofAction({{"192.0.2.1"}}, {{ttl=3600}}))
 addAction(AllRule(), RCodeAction(DNSRCode.NOERROR))
 """

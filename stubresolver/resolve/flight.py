@@ -16,7 +16,7 @@ _NETWORK_ERROR = 23  # RFC 8914 s4.24
 class Flight:
     """From the first asker's question to what came of it. Without askers it flies for the cache alone."""
 
-    __slots__ = ("_landed", "askers", "detour", "query", "wire")
+    __slots__ = ("_landed", "asker", "askers", "begun", "detour", "query", "wire")
 
     def __init__(
         self,
@@ -25,11 +25,16 @@ class Flight:
         askers: list[Asker],
         landed: Callable[["Flight", bytes | UpstreamError], None],
         detour: Detour | None = None,
+        *,
+        asker: bytes = b"",
+        begun: float = 0.0,
     ) -> None:
         self.query = query  # the first one's
         self.askers = askers
         self.wire = wire  # what is asked upstream
         self.detour = detour  # who is asked instead: nothing of such a flight is kept
+        self.asker = asker  # whose place it holds
+        self.begun = begun
         self._landed = landed
 
     def land(self, result: bytes | UpstreamError) -> None:

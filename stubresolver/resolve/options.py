@@ -29,10 +29,14 @@ class ResolverStatistics:
     stale: int  # answered at once with an answer that had ended, because a better one was not to be had shortly before
     misses: int  # started an exchange
     coalesced: int  # joined an exchange under way
-    refused: int  # too many under way, or not running
+    refused: int  # not fetched: too many under way, too much asked, or not running
     stale_late: int  # of those who waited or were refused: got an answer that had ended
     background: int  # exchanges that nobody waited for: before an answer's end, or to see whether the upstream is back
     failures: int  # exchanges that brought no answer
     undelivered: int  # replies whose delivery raised
     emergency: int  # queries that were answered out of the table for when no upstream can be asked; at once: local, too
     under_way: int  # exchanges now
+    shed: int = 0  # of those refused: because too much was asked
+    given_way: int = 0  # exchanges that lost their place to newer ones
+    waiting: int = 0  # askers now
+    flooded: bool = False  # new names are fetched at a pace now

@@ -27,6 +27,7 @@ from stubresolver.cache import AnswerCache, Kept, Replacement, is_answer
 from stubresolver.cache.entry import NEVER, Entry
 from stubresolver.errors import UpstreamError
 from stubresolver.local import LocalKnowledge
+from stubresolver.resolve.admission import Admission
 from stubresolver.resolve.flight import Asker, Flight
 from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
@@ -41,6 +42,10 @@ _OTHER: Final = 0  # RFC 8914 s4.1
 
 _STOPPING: Final = Failure(_NOT_READY, "the resolver is about to stop")
 _OVERLOADED: Final = Failure(_OTHER, "too many queries under way")
+_FLOODED: Final = Failure(_OTHER, "overloaded: more new names are asked for than can be fetched")
+
+# Askers who wait, in all, for each place: with what is kept of each, about 8 MiB at most.
+_ASKERS_A_PLACE: Final = 8
 
 _OFTEN: Final = 2  # uses in an answer's life that make it worth fetching anew before its end
 _DETOUR_TTL: Final = 5  # seconds: what a detour says is soon gone from the clients' own caches, too
@@ -74,12 +79,15 @@ class Resolver:
         self._known: Local = local or LocalKnowledge()
         self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
         self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
+        self._admission = Admission(options.max_flights)
+        self._waiting, self._most_waiting = 0, _ASKERS_A_PLACE * options.max_flights  # askers
         self.forgotten = 0  # how often anything was
         self._patience = Patience(self._give_up_waiting)
         self._stopping = False
         self._landed = trio.Event()  # set by the last flight after `stop`
         self._hits = self._local = self._stale = self._misses = self._coalesced = self._refused = 0
         self._stale_late = self._background = self._failures = self._undelivered = self._emergency = 0
+        self._shed = self._given_way = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the time of those who wait, until cancelled; without it they wait for as long as the exchange takes."""
@@ -96,18 +104,46 @@ class Resolver:
             self._prefetch(query, entry)
         return entry.answer.render(query, int(now - entry.came))
 
-    def answer_soon(self, query: Query, reply: Callable[[bytes], None]) -> None:
+    def shed(self, query: Query, now: float, asker: bytes) -> bytes | None:
+        """The reply to a query that is not fetched, because too much is asked; None where `answer_soon` may take it.
+
+        For what `answer_nowait` could not answer. `asker` is a socket or a machine.
+        """
+        if query.key in self._flights:
+            return None
+        if not self._find_place(asker, now):
+            failure = _OVERLOADED
+        elif self._admission.keeps_pace(asker, now):
+            return None
+        else:
+            failure = _FLOODED
+        self._refused += 1
+        self._shed += 1
+        fallback = self._cache.fallback(query.key, now)
+        if fallback is None:
+            return failure.render(query, 0)
+        self._cache.hold(fallback[1], now)
+        self._stale_late += 1
+        return fallback[0].render_stale(query)
+
+    def answer_soon(self, query: Query, reply: Callable[[bytes], None], asker: bytes = b"") -> None:
         """Call `reply` exactly once, now or later, for a query that `answer_nowait` could not answer."""
         flight = self._flights.get(query.key)
-        if flight is not None and len(flight.askers) < self._options.max_askers:
+        query.trim()
+        self._waiting += 1
+        if flight is not None and len(flight.askers) < self._options.max_askers and self._waiting <= self._most_waiting:
             self._coalesced += 1
             flight.askers.append((query, reply))
-        elif self._stopping or flight is not None or len(self._flights) >= self._options.max_flights:
+        elif self._stopping or flight is not None or not self._find_place(b"", trio.current_time()):
             self._refused += 1
             self._fail(_STOPPING if self._stopping else _OVERLOADED, [(query, reply)])
         else:
             self._misses += 1
-            self._take_off(query, [(query, reply)])
+            self._take_off(query, [(query, reply)], asker)
+
+    def press(self, now: float) -> None:
+        """A listener has more waiting than it can take: what is at hand goes before what must be fetched."""
+        self._admission.press(now)
 
     async def answer(self, query: Query) -> bytes:
         """The reply to one query, for callers that can wait."""
@@ -194,6 +230,10 @@ class Resolver:
             failures=self._failures,
             undelivered=self._undelivered,
             emergency=self._emergency,
+            shed=self._shed,
+            given_way=self._given_way,
+            waiting=self._waiting,
+            flooded=self._admission.flooded(trio.current_time()),
             under_way=len(self._flights) + len(self._overtaken),
         )
 
@@ -237,13 +277,34 @@ class Resolver:
             self._background += 1
             self._take_off(query, [])
 
-    def _take_off(self, query: Query, askers: list[Asker]) -> None:
+    def _find_place(self, asker: bytes, now: float) -> bool:
+        """Whether there is a place for one flight more of this asker, if need be the oldest flight's."""
+        taken = len(self._flights)
+        if taken < self._options.max_flights:
+            if self._admission.has_share(asker, taken):
+                return True
+            oldest = next(iter(self._flights.values()))
+            if oldest.asker != asker:
+                return False
+        else:
+            oldest = next(iter(self._flights.values()))
+        if not self._admission.gives_way(oldest.begun, now):
+            return False
+        del self._flights[oldest.query.key]
+        self._given_way += 1
+        self._end(oldest, _OVERLOADED)
+        return True
+
+    def _take_off(self, query: Query, askers: list[Asker], asker: bytes = b"") -> None:
+        now = trio.current_time()
         detour = None if self._detour is None else self._detour_of(query.key)
-        flight = self._flights[query.key] = Flight(query, self._form.query(query), askers, self._land, detour)
+        wire = self._form.query(query)
+        flight = Flight(query, wire, askers, self._land, detour, asker=asker, begun=now)
+        self._flights[query.key] = flight
+        self._admission.begin(asker)
         if detour is not None:
             detour.exchange_soon(flight.wire, flight.land)
             return
-        now = trio.current_time()
         if self._cache.fallback(query.key, now) is not None:
             self._patience.begin(flight, now)
         self._exchanger.exchange_soon(flight.wire, flight.land)
@@ -298,6 +359,7 @@ class Resolver:
 
     def _end(self, flight: Flight, outcome: Answer | Failure | Replacement) -> None:
         """Tell everybody who waits for the flight what came of it."""
+        self._admission.end(flight.asker)
         self._failures += isinstance(outcome, Failure)
         if isinstance(outcome, (Answer, Failure)) and not is_answer(outcome):
             self._fail(outcome, flight.askers)
@@ -321,6 +383,7 @@ class Resolver:
 
     def _deliver(self, render: Callable[[Query], bytes], askers: list[Asker]) -> None:
         """Give each asker its own rendering; one whose delivery fails takes nothing from the others."""
+        self._waiting -= len(askers)
         for query, reply in askers:
             try:
                 reply(render(query))

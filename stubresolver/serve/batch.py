@@ -15,6 +15,7 @@
 import ctypes
 import mmap
 import socket
+import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -24,6 +25,8 @@ BATCH: Final = 64  # at about 4 µs a cached answer, others wait for less than h
 # use for more than this. What is larger is cut by the kernel, to one octet more so that it can be told.
 MAX_DATAGRAM: Final = 4096
 
+_SO_MEMINFO: Final = 55  # asm-generic/socket.h; the socket module has no name for it
+_MEMINFO = struct.Struct("9I")  # linux/sock_diag.h: SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF, ..., SK_MEMINFO_DROPS
 _IP_PKTINFO: Final = 8  # linux/in.h; the socket module of Python 3.11 has no name for it
 _NO_WAIT: Final = int(socket.MSG_DONTWAIT)
 
@@ -77,6 +80,14 @@ _VECTORS: Final = _SLOTS * _MESSAGE
 _PEERS: Final = _VECTORS + _SLOTS * ctypes.sizeof(_Vector)
 _DATAGRAMS: Final = _PEERS + _SLOTS * _PEER
 _OCTETS: Final = _DATAGRAMS + _SLOTS * _DATA
+
+
+class Waiting(NamedTuple):
+    """What the kernel says of a socket's queue; in octets of its memory, which are more than those of datagrams."""
+
+    octets: int
+    room: int
+    dropped: int  # datagrams that found no room, since the socket was made
 
 
 class WayBack(NamedTuple):
@@ -145,6 +156,19 @@ class DatagramBatch:
         """The port that this slot's datagram came from; it stands at the same place in both kinds of address."""
         start = _PEERS + slot * _PEER + 2
         return self._memory[start] << 8 | self._memory[start + 1]
+
+    def sender(self, slot: int) -> bytes:
+        """The address and port that this slot's datagram came from, as the kernel wrote them."""
+        start = _PEERS + slot * _PEER
+        return self._memory[start : start + self._address_at + self._address_octets]
+
+    def queue(self) -> Waiting:
+        """What waits in the socket."""
+        try:
+            found = _MEMINFO.unpack(self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
+        except (OSError, struct.error):  # closed, or a kernel before 4.12
+            return Waiting(0, 1, 0)
+        return Waiting(found[0], found[1], found[8])
 
     def way_back(self, slot: int) -> WayBack:
         """Where an answer to this slot's datagram goes if it is not at hand; to be taken before `send`."""

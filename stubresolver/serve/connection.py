@@ -10,6 +10,7 @@ follows all else:
   nothing, and only then does the idle limit run;
 - full is to owe `tcp_queries` answers or to hold much unwritten output, and then reading stops: the kernel's window
   fills and holds the client back;
+- slow is to owe answers and to have had none taken for a while: then it may have to give its place to another;
 - done is to have stopped reading and to owe nothing: a client that sends its queries and shuts down its side still
   gets its answers.
 """
@@ -21,19 +22,16 @@ import trio
 
 from stubresolver.errors import MalformedQuery
 from stubresolver.serve.answers import Answers
+from stubresolver.serve.commons import Commons
 from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
 from stubresolver.wire.framing import FrameReader, frame
 from stubresolver.wire.query import Query
 
-_RECEIVE = 16384  # octets a turn: some hundred queries, less than a millisecond of work
+_RECEIVE = 16384  # octets at once: some hundred queries, of which `Commons` says how many are taken in a row
 
 # Reading stops while more than this is unwritten. One answer of the largest size (RFC 1035 s4.2.2: 65,535 octets) fits.
 _FULL_OUTPUT = 65537
-
-# A client that lets answers of this many octets pile up, by asking for large ones and taking none, is cut off: sixteen
-# answers of the largest size. It bounds the memory of all connections to `tcp_clients` times as much.
-_MAX_OUTPUT = 16 * 65537
 
 
 class End(enum.Enum):
@@ -45,6 +43,7 @@ class End(enum.Enum):
     IDLE = "idle for too long"
     SLOW = "the client did not take its answers"
     EVICTED = "idle, and its place was needed"
+    GAVE_WAY = "owed answers for long, and its place was needed"
     STOPPED = "we stop"
 
 
@@ -52,25 +51,37 @@ class Connection:
     """Answers the queries of one client on one stream, which it closes at the end."""
 
     def __init__(
-        self, stream: trio.abc.Stream, address: bytes, answers: Answers, options: ListenOptions, front: Front
+        self,
+        stream: trio.abc.Stream,
+        address: bytes,
+        answers: Answers,
+        options: ListenOptions,
+        front: Front,
+        *,
+        asker: bytes = b"",
+        commons: Commons | None = None,
     ) -> None:
+        """`commons` are shared with all other connections; `asker` as in `serve.asker`."""
         self.address = address  # the client's, in network order
         self.end = End.CLIENT
         self.queries = 0
         self.malformed = 0
-        self.idle_since = trio.current_time()  # meaningful while `is_idle`
+        self.since = trio.current_time()  # idle since then, or owing answers of which none was taken since then
         self._stream = stream
         self._answers = answers
         self._options = options
         self._front = front
+        self._asker = asker
+        self._commons = commons or Commons()
         self._owed = 0
         self._output: list[bytes] = []
         self._unwritten = 0  # octets in `_output` and in the write under way
         self._has_read_all = False
+        self._is_over = False
         self._work = trio.Event()  # for the writer: there is output, or reading has ended
         self._room = trio.Event()  # for the reader: something was written
         self._life = trio.CancelScope()
-        self._reading = trio.CancelScope(deadline=self.idle_since + options.tcp_idle_seconds)
+        self._reading = trio.CancelScope(deadline=self.since + options.tcp_idle_seconds)
 
     @property
     def is_idle(self) -> bool:
@@ -79,16 +90,13 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the client or a limit ends it. Raises nothing that a client can cause."""
-        async with self._stream:
-            with self._life:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    with self._reading:
-                        await self._read()
-                    if self._reading.cancelled_caught and self.end is End.CLIENT:
-                        self.end = End.IDLE
-                    self._has_read_all = True
-                    self._work.set()
+        try:
+            async with self._stream:
+                with self._life:
+                    await self._converse()
+        finally:
+            self._is_over = True
+            self._commons.hold(-self._unwritten)
 
     def stop_reading(self) -> None:
         """Take no more queries; end when the answers that are owed have been written."""
@@ -100,15 +108,30 @@ class Connection:
         self.end = end
         self._life.cancel()
 
+    async def _converse(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            with self._reading:
+                await self._read()
+            if self._reading.cancelled_caught and self.end is End.CLIENT:
+                self.end = End.IDLE
+            self._has_read_all = True
+            self._work.set()
+
     async def _read(self) -> None:
         """Take queries until the client ends its side, or sends what deserves no answer."""
         frames = FrameReader()
         try:
             while data := await self._stream.receive_some(_RECEIVE):
-                for wire in frames.feed(bytes(data)):
+                wires = frames.feed(bytes(data))
+                turn = 0
+                for number, wire in enumerate(wires):
                     while self._owed >= self._options.tcp_queries or self._unwritten > _FULL_OUTPUT:
                         self._room = trio.Event()
                         await self._room.wait()
+                    if not turn:
+                        turn = await self._commons.turn(len(wires) - number)
+                    turn -= 1
                     if not self._take(wire):
                         self.end = End.MALFORMED
                         return
@@ -128,33 +151,41 @@ class Connection:
             refusal = self._front.refuse(wire, error, self.address, now, tcp=True)
             if refusal is None:
                 return False
-            self._owe()
+            self._owe(now)
             self._reply(refusal)
             return True
-        self._owe()
+        self._owe(now)
         answer = None if query.is_remembered else self._front.greet(query, self.address, now, tcp=True)
         if answer is None:
             answer = self._answers.answer_nowait(query, now)
         if answer is None:
-            self._answers.answer_soon(query, self._reply)
+            answer = self._answers.shed(query, now, self._asker)
+        if answer is None:
+            self._answers.answer_soon(query, self._reply, self._asker)
         else:
             self._reply(answer)
         return True
 
-    def _owe(self) -> None:
+    def _owe(self, now: float) -> None:
         """One answer more is owed, and while one is, no idle limit runs.
 
         RFC 7766 s6.2.3: "servers SHOULD reset the idle timeout on the receipt of a full DNS message, rather than on
         receipt of any part of a DNS message": a client that trickles octets is idle.
         """
+        if not self._owed:
+            self.since = now
         self._owed += 1
         self._reading.deadline = math.inf
 
     def _reply(self, answer: bytes) -> None:
         """Queue one answer; what comes after the connection's end reaches nobody."""
         self._output.append(frame(answer))
-        self._unwritten += len(answer) + 2
-        if self._unwritten > _MAX_OUTPUT:
+        if self._is_over:
+            return
+        octets = len(answer) + 2
+        self._unwritten += octets
+        self._commons.hold(octets)
+        if not self._commons.allows(self._unwritten):
             self.abort(End.SLOW)
         self._work.set()
 
@@ -165,8 +196,8 @@ class Connection:
                 self._work = trio.Event()
                 await self._work.wait()
                 continue
-            answers, self._output = self._output, []
-            data = b"".join(answers)
+            count, data = len(self._output), b"".join(self._output)
+            self._output.clear()
             try:
                 with trio.fail_after(self._options.tcp_idle_seconds):
                     await self._stream.send_all(data)
@@ -176,13 +207,14 @@ class Connection:
             except trio.BrokenResourceError:
                 self.abort(End.RESET)
                 return
-            self._wrote(len(answers), len(data))
+            self._wrote(count, len(data))
 
     def _wrote(self, answers: int, octets: int) -> None:
         """So many answers are owed no longer."""
         self._owed -= answers
         self._unwritten -= octets
+        self._commons.hold(-octets)
         self._room.set()
+        self.since = trio.current_time()
         if self._owed == 0:
-            self.idle_since = trio.current_time()
-            self._reading.deadline = self.idle_since + self._options.tcp_idle_seconds
+            self._reading.deadline = self.since + self._options.tcp_idle_seconds

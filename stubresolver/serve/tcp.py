@@ -1,7 +1,9 @@
 """DNS over TCP: who is let in (RFC 7766 s6.2.2). What is said on a connection is `connection.py`'s.
 
 - At most `tcp_clients` connections. When all are taken, the longest idle one of the address that holds most gives way:
-  a host that opens many connections pushes out its own first. If none is idle the newcomer is closed.
+  a host that opens many connections pushes out its own first. If none is idle, the one that has been owed answers for
+  longest without taking any, if that is more than `_SLOW`; else the newcomer is closed. So neither clients that never
+  read nor questions that are never answered keep others out.
 - `stop` ends listening and reading; `serve` then returns as soon as every answer that is owed has been written. How
   long that may take is the caller's cancel scope.
 - A client that may not ask is let go of at once, whatever place there is.
@@ -17,9 +19,17 @@ from ipaddress import ip_address
 import trio
 
 from stubresolver.serve.answers import Answers
+from stubresolver.serve.asker import asker_of
+from stubresolver.serve.commons import Commons
 from stubresolver.serve.connection import Connection, End
 from stubresolver.serve.front import Front
 from stubresolver.serve.options import ListenOptions
+
+_SLOW = 0.2  # seconds: unbound's jostle-timeout, as in `resolve.admission`
+
+# Answers that the kernel holds for one client, who may never take them; it would hold some megabytes (tcp(7),
+# tcp_wmem), and doubles what it is told (socket(7), SO_SNDBUF). Two answers of the largest size.
+_SEND_BUFFER = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,9 @@ class TcpStatistics:
     slow: int  # cut off for not taking their answers
     queries: int
     malformed: int  # queries that were answered with an error, or by closing
+    gave_way: int = 0  # busy ones that made no progress, and gave way to a newcomer
+    unwritten: int = 0  # octets of answers that clients have not taken yet
+    places: int = 0
 
 
 class TcpServer:
@@ -44,6 +57,9 @@ class TcpServer:
         self, sockets: Sequence[socket.socket], answers: Answers, options: ListenOptions, front: Front | None = None
     ) -> None:
         self._sockets = sockets
+        for sock in sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # of those that will be accepted
+        self._commons = Commons()
         self._answers = answers
         self._options = options
         self._front = Front(options) if front is None else front
@@ -58,6 +74,12 @@ class TcpServer:
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until `stop` is called and nothing is owed, or until the task is cancelled."""
+        async with trio.open_nursery() as around:
+            around.start_soon(self._commons.run)
+            await self._listen(task_status)
+            around.cancel_scope.cancel()
+
+    async def _listen(self, task_status: trio.TaskStatus[None]) -> None:
         listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._sockets]
         async with trio.open_nursery() as connections:
             with self._accepting:
@@ -82,24 +104,36 @@ class TcpServer:
             slow=self._ends[End.SLOW],
             queries=self._queries + sum(connection.queries for connection in self._connections),
             malformed=self._malformed + sum(connection.malformed for connection in self._connections),
+            gave_way=self._ends[End.GAVE_WAY],
+            unwritten=self._commons.held,
+            places=self._options.tcp_clients,
         )
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
         """Serve a new connection if there is a place for it; the caller closes the stream."""
         try:
-            address = ip_address(stream.socket.getpeername()[0]).packed
+            host, port = stream.socket.getpeername()[:2]
         except OSError:
             return  # the client has gone already
+        address = ip_address(host).packed
         if self._accepting.cancel_called:
             return  # accepted in the very turn in which we stop
         self._accepted += 1
         if not self._front.allows(address):
             self._denied += 1
             return
-        if not self._has_place():
+        if len(self._connections) >= self._options.tcp_clients and not self.make_room():
             self._refused += 1
             return
-        connection = Connection(stream, address, self._answers, self._options, self._front)
+        connection = Connection(
+            stream,
+            address,
+            self._answers,
+            self._options,
+            self._front,
+            asker=asker_of(address, port),
+            commons=self._commons,
+        )
         self._connections.add(connection)
         try:
             await connection.run()
@@ -109,15 +143,14 @@ class TcpServer:
             self._queries += connection.queries
             self._malformed += connection.malformed
 
-    def _has_place(self) -> bool:
-        """Whether one more can be served, if need be in the place of one that is idle."""
-        if len(self._connections) < self._options.tcp_clients:
-            return True
-        idle = [connection for connection in self._connections if connection.is_idle]
-        if not idle:
-            return False
+    def make_room(self) -> bool:
+        """Close the connection that is worth least; False where each of them is busy and quick."""
         held = Counter(connection.address for connection in self._connections)
-        victim = max(idle, key=lambda connection: (held[connection.address], -connection.idle_since))
-        victim.abort(End.EVICTED)
+        latest = trio.current_time() - _SLOW
+        worthless = [each for each in self._connections if each.is_idle or each.since <= latest]
+        if not worthless:
+            return False
+        victim = min(worthless, key=lambda each: (not each.is_idle, -held[each.address], each.since))
+        victim.abort(End.EVICTED if victim.is_idle else End.GAVE_WAY)
         self._connections.discard(victim)
         return True

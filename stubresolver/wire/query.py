@@ -120,6 +120,11 @@ class Query:
         """The data of the client's first option of that code; None without one."""
         return find_option(self.wire, self.end + OPT_OCTETS, len(self.wire), code)
 
+    def trim(self) -> None:
+        """Keep no octets that a reply has no use for; for one that waits, after its options were looked at."""
+        if len(self.wire) > self.end + OPT_OCTETS:
+            self.wire = self.wire[: self.end + OPT_OCTETS]
+
     def remember(self) -> None:
         """Spare the next query of the same octets the walk; worth it for those whose answers are at hand.
 

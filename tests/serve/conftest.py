@@ -9,12 +9,18 @@ from stubresolver.wire.query import Query
 
 
 class FakeAnswers:
-    """Answers names that begin with `h` at once and keeps the askers of all others until `release` is called."""
+    """Answers names that begin with `h` at once and keeps the askers of all others until `release` is called.
+
+    While it is `refusing` it sheds those others.
+    """
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Query, Callable[[bytes], None]]] = []
         self.size = 0  # octets added to every answer
         self.asked = 0
+        self.refusing = False
+        self.askers: list[bytes] = []
+        self.pressed: list[float] = []
 
     def render(self, query: Query) -> bytes:
         """An answer that repeats the whole query, as a response."""
@@ -24,7 +30,14 @@ class FakeAnswers:
         self.asked += 1
         return self.render(query) if query.wire[13:14] == b"h" else None
 
-    def answer_soon(self, query: Query, reply: Callable[[bytes], None]) -> None:
+    def shed(self, query: Query, now: float, asker: bytes) -> bytes | None:
+        self.askers.append(asker)
+        return query.wire[:2] + b"shed" if self.refusing else None
+
+    def press(self, now: float) -> None:
+        self.pressed.append(now)
+
+    def answer_soon(self, query: Query, reply: Callable[[bytes], None], asker: bytes = b"") -> None:
         self.waiting.append((query, reply))
 
     def release(self) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from stubresolver.serve import Front, ListenOptions
-from stubresolver.serve.connection import _MAX_OUTPUT, Connection, End
+from stubresolver.serve.commons import _MOST
+from stubresolver.serve.connection import Connection, End
 from stubresolver.wire.framing import FrameReader, frame
 
 OPTIONS = ListenOptions(tcp_idle_seconds=10, tcp_queries=4)
@@ -181,7 +182,7 @@ async def test_output_is_bounded(answers, ask, autojump_clock):
         answers.release()
     assert client.ended_at == 0
     assert client.connection.end is End.SLOW
-    assert _MAX_OUTPUT < 100 * 60000
+    assert _MOST < 100 * 60000
 
 
 async def test_cached_answers_are_held_back_by_the_client(answers, ask):
@@ -291,7 +292,10 @@ def test_no_octets_raise(data, cuts):
         def answer_nowait(self, query, now):
             return None
 
-        def answer_soon(self, query, reply):
+        def shed(self, query, now, asker):
+            return None
+
+        def answer_soon(self, query, reply, asker):
             reply(b"an answer")
 
     async def converse():
@@ -320,7 +324,7 @@ async def test_keepalive_is_told_to_who_asks(ask):
         def answer_nowait(self, query, now):
             return query.extra or b"none"
 
-        def answer_soon(self, query, reply):
+        def shed(self, query, now, asker):
             raise AssertionError
 
     client = Client(Hasty(), ListenOptions(tcp_idle_seconds=12.5))

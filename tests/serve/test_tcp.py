@@ -6,8 +6,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from stubresolver.serve import Front, ListenAddress, ListenOptions, TcpServer, bind_tcp
+from stubresolver.serve import Front, ListenAddress, ListenOptions, TcpServer, bind_tcp, tcp
 from stubresolver.wire.framing import FrameReader, frame
 
 
@@ -203,4 +204,113 @@ async def test_who_may_not_ask_is_let_go(answers, ask, listening, connect, monke
             await client.send_all(frame(ask("hit", 2)))
             assert await numbers(client, 1) == [2]
         assert (server.statistics().denied, server.statistics().evicted) == (1, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def busy_for_long(server, monkeypatch):
+    """As if those who are owed answers had been for long."""
+    await until(lambda: server.statistics().queries > 0)
+    monkeypatch.setattr(tcp, "_SLOW", -1.0)
+
+
+async def test_who_owes_for_long_gives_way(answers, ask, listening, connect, monkeypatch):
+    """When all places are taken by clients that wait for what never comes, the longest waiting one goes."""
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=2))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        busy = [connect(listening[0]) for _ in range(2)]
+        for number, client in enumerate(busy):
+            await client.send_all(frame(ask("miss", number)))
+            await until(lambda number=number: len(answers.waiting) > number)
+        await busy_for_long(server, monkeypatch)
+        newcomer = connect(listening[0])
+        assert await is_closed(busy[0])
+        await newcomer.send_all(frame(ask("hit", 9)))
+        assert await numbers(newcomer, 1) == [9]
+        answers.release()
+        assert await numbers(busy[1], 1) == [1]
+        assert (server.statistics().gave_way, server.statistics().refused) == (1, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_never_reads_gives_way(answers, ask, listening, connect, monkeypatch):
+    """A client that asks for much and reads nothing has no claim on its place; what it held is given back."""
+    answers.size = 60_000
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        deaf = connect(listening[0])
+        await deaf.send_all(b"".join(frame(ask("hit", number)) for number in range(1000)))
+        await wait_all_tasks_blocked(0.02)
+        assert server.statistics().unwritten > 60_000
+        await busy_for_long(server, monkeypatch)
+        answers.size = 0
+        async with connect(listening[0]) as client:
+            await client.send_all(frame(ask("hit", 1)))
+            assert await numbers(client, 1) == [1]
+        await until(lambda: server.statistics().open == 0)
+        assert (server.statistics().gave_way, server.statistics().unwritten) == (1, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_idle_ones_give_way_before_slow_ones(answers, ask, listening, connect, monkeypatch):
+    """Nobody who is owed an answer loses his place while somebody sits idle on one."""
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=2))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        busy = connect(listening[0])
+        await busy.send_all(frame(ask("miss", 1)))
+        await until(lambda: answers.waiting)
+        await busy_for_long(server, monkeypatch)
+        idle = connect(listening[0])
+        await until(lambda: server.statistics().open == 2)
+        newcomer = connect(listening[0])
+        assert await is_closed(idle)
+        answers.release()
+        assert await numbers(busy, 1) == [1]
+        await newcomer.send_all(frame(ask("hit", 2)))
+        assert await numbers(newcomer, 1) == [2]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_shed_is_answered_on_its_connection(answers, ask, listening, connect):
+    """In a flood a TCP client hears of the refusal like a UDP client; connections are askers of their own."""
+    answers.refusing = True
+    server = TcpServer(listening, answers, ListenOptions())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        for number in (1, 2):
+            async with connect(listening[0]) as client:
+                await client.send_all(frame(ask("miss", number)))
+                assert await numbers(client, 1) == [number]
+        nursery.cancel_scope.cancel()
+    assert len(set(answers.askers)) == 2
+
+
+@pytest.mark.parametrize("kind", ["idle", "trickle", "deaf", "slow"])
+async def test_a_crowd_keeps_nobody_out(answers, ask, listening, connect, monkeypatch, kind):
+    """Many more clients than there are places, of a kind that wants to hold them, and each newcomer is served."""
+    monkeypatch.setattr(tcp, "_SLOW", -1.0)
+    octets = {
+        "idle": b"",
+        "trickle": frame(ask("hit", 1))[:7],
+        "deaf": frame(ask("hit", 1)) * 200,
+        "slow": frame(ask("miss", 1)),
+    }[kind]
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=8))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        for number in range(60):
+            crowd = connect(listening[0])
+            await until(lambda number=number: server.statistics().accepted > number + number // 10)
+            if octets:
+                await crowd.send_all(octets)
+            if number % 10 == 9:
+                async with connect(listening[0]) as client:
+                    await client.send_all(frame(ask("hit", number)))
+                    assert await numbers(client, 1) == [number]
+        statistics = server.statistics()
+        assert statistics.open <= 8
+        assert statistics.refused == 0
+        assert statistics.evicted + statistics.gave_way + statistics.idle >= 60 - 8
         nursery.cancel_scope.cancel()

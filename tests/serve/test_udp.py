@@ -148,7 +148,10 @@ def test_answer_within_the_call_is_sent(ask, server_socket):
         def answer_nowait(self, query, now):
             return query.wire + b"now" if query.wire[13:14] == b"h" else None
 
-        def answer_soon(self, query, reply):
+        def shed(self, query, now, asker):
+            return None
+
+        def answer_soon(self, query, reply, asker):
             reply(query.wire + b"soon")
 
     server = UdpServer(server_socket, Hasty())
@@ -220,7 +223,10 @@ def test_no_datagram_raises(datagrams):
         def answer_nowait(self, query, now):
             return None if query.wire[0] & 1 else b"answer"
 
-        def answer_soon(self, query, reply):
+        def shed(self, query, now, asker):
+            return None
+
+        def answer_soon(self, query, reply, asker):
             reply(b"answer")
 
     with bound() as sock, client_of(sock) as client:
@@ -315,3 +321,88 @@ def test_cookie_belongs_to_the_address(ask, family, address):
         server._drain(5.0)
         packed = ip_address(client.getsockname()[0]).packed
         assert client.recv(100) == answering_cookie(b"abcdefgh", server._front._secret, packed, 5)
+
+
+async def test_what_is_shed_is_answered_at_once(answers, ask, server_socket):
+    """A question that is not fetched gets its refusal in the batch, in its own place, and each socket is an asker."""
+    answers.refusing = True
+    server = UdpServer(server_socket, answers)
+    with client_of(server_socket) as one, client_of(server_socket) as two:
+        one.send(ask("miss", 1))
+        two.send(ask("hit", 2))
+        two.send(ask("miss", 3))
+        server._drain(0.0)
+        assert one.recv(100) == b"\0\1shed"
+        assert two.recv(100)[:2] == b"\0\2"
+        assert two.recv(100) == b"\0\3shed"
+    assert len(set(answers.askers)) == 2
+    assert answers.waiting == []
+    statistics = server.statistics()
+    assert (statistics.shed, statistics.answered_at_once) == (2, 3)
+
+
+def test_another_machine_is_one_asker(answers, ask):
+    """On a socket that others can reach, loopback's sockets still count each for itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 0))
+        server = UdpServer(sock, answers)
+        with client_of(sock, "127.0.0.1") as one, client_of(sock, "127.0.0.1") as two:
+            for client in (one, two, one):
+                client.send(ask("miss"))
+            server._drain(0.0)
+    assert len(answers.askers) == 3
+    assert answers.askers[0] == answers.askers[2] != answers.askers[1]
+
+
+def test_standing_queue_is_told(answers, ask, server_socket):
+    """Who waits in a queue that has been deep for 50 ms is told of; a burst that is taken within that is not."""
+    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    server = UdpServer(server_socket, answers)
+    with client_of(server_socket) as client:
+
+        def fill():
+            for number in range(600):
+                client.send(ask("hit", number))
+
+        fill()
+        for turn in range(9):
+            server._drain(turn * 0.005)
+        assert answers.pressed == []
+        while server._drain(0.045):
+            pass
+        fill()
+        server._drain(1.0)
+        server._drain(1.04)
+        assert answers.pressed == []
+        server._drain(1.06)
+        assert answers.pressed == [1.06]
+
+
+def test_full_batches_of_a_shallow_queue_are_no_flood(answers, ask, server_socket):
+    """A program with two batches outstanding all the time fills each batch, and nobody is sent away for it."""
+    server = UdpServer(server_socket, answers)
+    with client_of(server_socket) as client:
+        for number in range(2 * BATCH):
+            client.send(ask("hit", number))
+        for turn in range(100):
+            assert server._drain(turn * 0.01)
+            for number in range(BATCH):
+                client.send(ask("hit", number))
+    assert answers.pressed == []
+
+
+def test_what_the_kernel_drops_is_counted(answers, ask):
+    """Datagrams that found the socket's queue full are in the statistics; of a closed socket nothing is."""
+    sock = bound()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    server = UdpServer(sock, answers)
+    with client_of(sock) as client:
+        for number in range(200):
+            client.send(ask("hit", number))
+    while server._drain(0.0):
+        pass
+    statistics = server.statistics()
+    assert statistics.dropped > 0
+    assert statistics.received + statistics.dropped == 200
+    sock.close()
+    assert server.statistics().dropped == 0
