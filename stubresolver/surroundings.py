@@ -108,7 +108,8 @@ class Surroundings:
         if found.kind in (before, Kind.CONNECTING):
             return
         # Of all upstreams it is said when all were tried.
-        if found.kind in _OF_ALL and not all(line.failures_in_row for line in statistics.upstreams):
+        of_all = found.kind in _OF_ALL or (found.kind is Kind.CLOCK_WRONG and not self.clock)
+        if of_all and not all(line.failures_in_row for line in statistics.upstreams):
             return
         self._noticed = found
         if found.text:
