@@ -7,7 +7,7 @@ import trio
 from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.cli import clock
 from stubresolver.cli import run as service
-from stubresolver.cli.clock import BootClock
+from stubresolver.cli.clock import BootClock, real_clocks
 from stubresolver.resolve import Resolver, ResolverOptions
 from stubresolver.wire.query import Query
 
@@ -71,3 +71,11 @@ def test_the_service_runs_by_it(run, files, monkeypatch):
     assert run("run", "--config", files.config, "--listen", "127.0.0.1:0").status == 0
     (found,) = clocks
     assert isinstance(found, BootClock)
+
+
+def test_each_clock_is_the_kernels(monkeypatch):
+    """What tells a sleep from a clock that was set: three clocks, each by its own number."""
+    shown = {clock.CLOCK_REALTIME: 1.0, clock.CLOCK_BOOTTIME: 100.0, clock.CLOCK_MONOTONIC: 90.0}
+    monkeypatch.setattr(clock, "clock_gettime", shown.__getitem__)
+    clocks = real_clocks()
+    assert (clocks.wall(), clocks.boot(), clocks.monotonic()) == (1.0, 100.0, 90.0)
