@@ -157,6 +157,11 @@ class DohProtocol:
         # RFC 9113 s5.1.2: "Endpoints MUST NOT exceed the limit set by their peer."
         return min(MAX_STREAMS, self._h2.remote_settings.max_concurrent_streams) - len(self._exchanges)
 
+    @property
+    def worn(self) -> bool:
+        """Never: a stream that was given up is reset and makes room."""
+        return False
+
     def send_query(self, wire: bytes) -> Token:
         """Take one query."""
         stream = self._next

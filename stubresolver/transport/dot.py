@@ -8,7 +8,7 @@ What a peer can send is bounded by what it was asked: each message answers a que
 connection; so does the first octet that comes while nothing is owed.
 """
 
-from stubresolver.transport.protocol import Answered, Ended, Event, Token
+from stubresolver.transport.protocol import Answered, Ended, Event, Late, Token
 from stubresolver.wire.framing import FrameReader, frame
 
 # How many answers one connection may owe, forgotten ones included. RFC 7766 s6.2.1 names no number for pipelining; ids
@@ -16,7 +16,12 @@ from stubresolver.wire.framing import FrameReader, frame
 # program can ask, so a connection that owes more is ill and not busy.
 MAX_OUTSTANDING = 1000
 
+# How many of them may be kept for nobody. A flood of names that their servers never answer would fill the connection in
+# seconds; half of the room is left to be used while a fresh connection is made.
+MAX_FORGOTTEN = MAX_OUTSTANDING // 2
+
 _HEADER = 12  # RFC 1035 s4.1.1
+_LATE = Late()
 
 
 class DotProtocol:
@@ -27,12 +32,18 @@ class DotProtocol:
         self._unsent: list[bytes] = []
         self._next = 0  # tokens count up; a token's low 16 bits are its id on the wire
         self._owed: dict[int, tuple[Token, bytes] | None] = {}  # id -> token and the caller's id; None: forgotten
+        self._forgotten = 0
         self._ended = False
 
     @property
     def room(self) -> int:
         """How many more queries may be sent now."""
         return 0 if self._ended else MAX_OUTSTANDING - len(self._owed)
+
+    @property
+    def worn(self) -> bool:
+        """True if half of all ids are kept for answers that nobody waits for."""
+        return self._forgotten >= MAX_FORGOTTEN
 
     def send_query(self, wire: bytes) -> Token:
         """Take one query. Ids count up: RFC 5452 s4.3 wants them hard to guess for UDP; behind TLS nobody can guess."""
@@ -63,6 +74,9 @@ class DotProtocol:
             asked = owed.pop(number)
             if asked is not None:
                 events.append(Answered(asked[0], asked[1] + wire[2:]))
+            else:
+                self._forgotten -= 1
+                events.append(_LATE)
         if not owed and self._reader.pending:
             return self._violation(events, "the upstream sends and was not asked")
         return events
@@ -81,6 +95,7 @@ class DotProtocol:
         asked = self._owed.get(token & 0xFFFF)
         if asked is not None and asked[0] == token:
             self._owed[token & 0xFFFF] = None
+            self._forgotten += 1
 
     def _violation(self, events: list[Event], problem: str) -> list[Event]:
         self._ended = True

@@ -18,6 +18,11 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """An answer came that nobody waits for any more: the peer lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """One query got no answer although the connection lives (stream reset, HTTP error)."""
 
@@ -39,7 +44,7 @@ class Ended:
     violation: bool = False  # the peer broke the protocol, or sent what nobody needs: no accident of the network
 
 
-Event = Answered | Failed | Draining | Ended
+Event = Answered | Late | Failed | Draining | Ended
 
 
 class QueryProtocol(Protocol):
@@ -48,6 +53,10 @@ class QueryProtocol(Protocol):
     @property
     def room(self) -> int:
         """How many more queries may be sent now."""
+
+    @property
+    def worn(self) -> bool:
+        """True if so much of its room is kept for answers that nobody waits for that a fresh connection is better."""
 
     def send_query(self, wire: bytes) -> Token:
         """Take one query in wire format; its octets come out of `data_to_send`."""

@@ -1,7 +1,8 @@
 """Everything between us and an upstream: the one door (dial), channels, health, the pool."""
 
-from stubresolver.upstream.channel import Channel, Exchange
+from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.dial import Demands, Judge, Recorder, VerifiedStream, dial, inspect
+from stubresolver.upstream.exchange import Exchange
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.pool import Pool

@@ -27,7 +27,8 @@ from stubresolver.errors import (
     ProtocolViolation,
     UpstreamError,
 )
-from stubresolver.upstream.channel import Channel, Exchange
+from stubresolver.upstream.channel import Channel
+from stubresolver.upstream.exchange import Exchange
 from stubresolver.upstream.holding import MOVED
 from stubresolver.upstream.lines import Lines
 from stubresolver.upstream.soundness import Worth, is_sound, worth

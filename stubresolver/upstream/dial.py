@@ -48,6 +48,7 @@ CLOSE_TIMEOUT = 1.0  # for close_notify; it is a courtesy (RFC 8446 s6.1) and no
 ALPN = {Transport.DOT: [b"dot"], Transport.DOH: [b"h2"]}
 
 _RECEIVE = 64 * 1024
+_TRICKLE, _TRICKLE_PAUSE = 64, 0.001  # reads that complete no record, then a pause after each; as in `channel`
 _DOOR = object()  # the proof that a VerifiedStream was made here
 
 
@@ -109,6 +110,11 @@ class VerifiedStream(trio.abc.Stream):
         self._closed = False
 
     @property
+    def violated(self) -> bool:
+        """True if it is over because of what the peer sent, and not by an accident of the network."""
+        return self._end is not None and self._end.violation
+
+    @property
     def alpn(self) -> str | None:
         """The negotiated application protocol."""
         return self.tls_facts.alpn
@@ -160,8 +166,12 @@ class VerifiedStream(trio.abc.Stream):
             self._require_open()
             if self._plain or self._end:
                 await trio.lowlevel.checkpoint()
+            reads = 0
             while not self._plain and not self._end:
                 self._take(bytes(await self._transport.receive_some(_RECEIVE)))
+                reads += 1
+                if reads > _TRICKLE:  # octet by octet: let something gather
+                    await trio.sleep(_TRICKLE_PAUSE)
         finally:
             self._receiving = False
         if not self._plain and self._end and not self._end.clean:

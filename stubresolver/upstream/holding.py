@@ -3,7 +3,8 @@
 The rules of this file. At most one dial per upstream; it may be called off at any moment, which says nothing of the
 upstream. A stream was judged by the demands in force when it is used: a judgement that a reload has overtaken is made
 again. Who is refused, while an earlier connection to him stands, loses that one, too. A connection that brought no good
-answer counts as a dial that failed. No verdict lasts longer than two lifetimes.
+answer, or was ended by a peer that broke the protocol, counts as a dial that failed. No verdict lasts longer than two
+lifetimes.
 
 What it may not do: choose whom to dial, or when.
 """
@@ -199,7 +200,9 @@ class Holding:
         if current:
             line.channel = None
             line.changed_at = trio.current_time()
-            if channel.answered:
+            if channel.violated:  # dialled again at once, it would flood us again at once, however well it answers
+                self._fail(line, ChannelClosed(f"{line.upstream}: {channel.ended}"), unreached=False)
+            elif channel.answered:
                 line.health = line.health.succeeded()
             elif channel.asked:  # no better than a failed dial
                 self._fail(line, _answers_none(line), unreached=False)

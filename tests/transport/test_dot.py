@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubresolver.transport.dot import MAX_OUTSTANDING, DotProtocol
-from stubresolver.transport.protocol import Answered, Ended
+from stubresolver.transport.dot import MAX_FORGOTTEN, MAX_OUTSTANDING, DotProtocol
+from stubresolver.transport.protocol import Answered, Ended, Late
 from stubresolver.wire.framing import FrameReader, frame
 
 
@@ -55,7 +55,7 @@ def test_forgotten_id_stays_reserved_until_its_late_answer():
         assert wire[:2] != late[:2]
         assert protocol.receive_data(frame(wire)) == [Answered(token, message(2))]
     assert protocol.room == MAX_OUTSTANDING - 1
-    assert protocol.receive_data(frame(late)) == []
+    assert protocol.receive_data(frame(late)) == [Late()]
     assert protocol.room == MAX_OUTSTANDING
 
 
@@ -81,6 +81,20 @@ def test_room_shrinks_with_what_is_owed():
     tokens = [protocol.send_query(message(1)) for _ in range(MAX_OUTSTANDING)]
     protocol.forget(tokens[0])
     assert protocol.room == 0
+
+
+def test_connection_that_keeps_ids_for_nobody_is_worn():
+    """A flood of names that nobody answers leaves a half of the room; late answers give it back."""
+    protocol = DotProtocol()
+    tokens = [protocol.send_query(message(1)) for _ in range(MAX_FORGOTTEN)]
+    for token in tokens:
+        assert not protocol.worn
+        protocol.forget(token)
+        protocol.forget(token)
+    assert protocol.worn
+    assert protocol.room == MAX_OUTSTANDING - MAX_FORGOTTEN
+    assert protocol.receive_data(frame(sent(protocol)[0])) == [Late()]
+    assert not protocol.worn
 
 
 @pytest.mark.parametrize(
@@ -123,7 +137,7 @@ def test_a_forgotten_answer_may_still_come():
     protocol = DotProtocol()
     protocol.forget(protocol.send_query(message(1)))
     [wire] = sent(protocol)
-    assert feed(protocol, frame(wire), 1) == []
+    assert feed(protocol, frame(wire), 1) == [Late()]
     [ended] = protocol.receive_data(b"\0")
     assert ended.reason == "protocol violation: the upstream sends and was not asked"
 

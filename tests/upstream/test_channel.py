@@ -1,5 +1,6 @@
 """One connection, many askers: order, cancellation, silence, ends. On virtual time, through real TLS in memory."""
 
+import itertools
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +11,7 @@ from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolatio
 from stubresolver.transport.dot import DotProtocol
 from stubresolver.transport.protocol import Answered, Draining, Ended, Failed, Token
 from stubresolver.upstream import Channel, dial, parse_upstream
-from stubresolver.upstream.channel import MAX_QUEUE
+from stubresolver.upstream.channel import MAX_QUEUE, TRICKLE, TURN
 from stubresolver.wire.framing import FrameReader, frame
 
 DOT = parse_upstream("tls://127.0.0.1#dns.test")
@@ -30,6 +31,7 @@ class Scripted:
         self.forgotten = []
         self.open = set()
         self.unsent = b""
+        self.worn = False
 
     @property
     def room(self):
@@ -291,6 +293,137 @@ async def test_late_answer_ends_silence(autojump_clock, internet, demands):
         assert channel.silent
         await trio.sleep(1)
         assert not channel.silent
+
+
+async def test_room_that_comes_and_goes_is_silence(autojump_clock, internet, demands):
+    """A peer that changes its limits again and again has answered nothing, and does not look alive by it."""
+    protocol = Scripted(script={1: []})
+    receive = protocol.receive_data
+
+    def receive_and_make_room(data):
+        protocol.limit += 1
+        return receive(data)
+
+    async def serve(server):
+        await server.receive()
+        while True:
+            await server.send(b"\1")
+            await trio.sleep(0.1)
+
+    protocol.receive_data = receive_and_make_room
+    async with opened(internet, demands, internet.tls(serve), protocol) as channel:
+        assert await channel.ask(message(1)).wait() is None
+        await trio.sleep(0.5)
+        assert channel.silent
+
+
+async def test_many_answers_let_others_have_their_turn(autojump_clock, internet, demands):
+    """What one read brings is not handed out in one go: another task runs between so many answers."""
+    count = 10 * TURN
+    protocol = Scripted(room=count, script={1: [Answered(Token(number + 1), b"answer") for number in range(count)]})
+    seen, woken = [], []
+
+    async def watch():
+        while len(woken) < count:
+            await trio.lowlevel.checkpoint()
+            if len(woken) not in seen:
+                seen.append(len(woken))
+
+    async with (
+        opened(internet, demands, internet.tls(say(b"\1")), protocol) as channel,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(count):
+            channel.ask(b"q", woken.append)
+        nursery.start_soon(watch)
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 2 * TURN
+
+
+async def test_end_between_turns_ends_the_rest(autojump_clock, internet, demands):
+    """What was not handed out yet when the channel is let go is answered by nobody; everybody is woken once."""
+    count = 3 * TURN
+    protocol = Scripted(room=count, script={1: [Answered(Token(number + 1), b"answer") for number in range(count)]})
+    woken = []
+
+    def wake(exchange):
+        woken.append(exchange.result)
+        if len(woken) == TURN:
+            channel.abandon("moved")
+
+    async with opened(internet, demands, internet.tls(say(b"\1")), protocol) as channel:
+        for _ in range(count):
+            channel.ask(b"q", wake)
+        await trio.sleep(1)
+    assert woken[:TURN] == [b"answer"] * TURN
+    assert [result.summary for result in woken[TURN:]] == [f"{DOT}: moved"] * (count - TURN)
+
+
+@pytest.mark.parametrize("split", ["plaintext", "ciphertext"])
+async def test_trickle_is_read_at_leisure(autojump_clock, internet, demands, split):
+    """Octet by octet, as fast as can be: what comes is let gather; an answer among it is an answer all the same."""
+    answer = frame(message(0, bytes(3000)))
+
+    async def serve(server):
+        await server.receive()
+        if split == "plaintext":
+            for octet in answer[:2000]:
+                await server.send(bytes([octet]))
+            await server.send(answer[2000:])
+        else:
+            server.machine.send(answer)
+            for octet in server.machine.data_to_send():
+                await server.transport.send_all(bytes([octet]))
+
+    async with opened(internet, demands, internet.tls(serve)) as channel:
+        reads = 0
+        receive = channel.stream._transport.receive_some
+
+        async def counted(size):
+            nonlocal reads
+            reads += 1
+            return await receive(size)
+
+        channel.stream._transport.receive_some = counted
+        with trio.fail_after(1):
+            assert await channel.exchange(message(0)) == message(0, bytes(3000))
+        assert reads < 4 * TRICKLE
+
+
+async def test_worn_channel_is_replaced_before_it_is_full(autojump_clock, internet, demands):
+    """Where too many ids are kept for nobody the channel takes no more, and what is under way is answered."""
+    protocol = Scripted()
+    async with opened(internet, demands, internet.tls(say(b"\1")), protocol) as channel:
+        protocol.script = {1: [Answered(Token(1), b"one")]}
+        under_way = channel.ask(b"a")
+        assert channel.open
+        protocol.worn = True
+        assert not channel.open
+        assert await under_way.answer() == b"one"
+
+
+async def test_peer_that_reads_nothing_is_left(autojump_clock, internet, demands):
+    """A write that waits for longer than a query may ends the connection, as an accident of the network."""
+    async with opened(internet, demands, internet.tls(say())) as channel:
+        await wait_all_tasks_blocked()
+        channel.stream._transport.send_stream.send_all_hook = trio.sleep_forever
+        start = trio.current_time()
+        first = channel.ask(message(1))
+        with pytest.raises(ExchangeTimeout):
+            await first.answer()
+        assert trio.current_time() == start + 4.0
+        await wait_all_tasks_blocked()
+        assert channel.ended == "the upstream reads nothing: a write has been waiting for 4 s"
+        assert not channel.violated
+
+
+async def test_violation_is_told_from_loss(autojump_clock, internet, demands):
+    """A peer that breaks the protocol is not one whose line was cut; it hears no farewell."""
+    async with opened(internet, demands, internet.tls(say(frame(message(999))))) as channel:
+        channel.ask(message(1))
+        await trio.sleep(1)
+        assert channel.violated
+        assert channel.stream._closed
+    assert not internet.servers[0].machine.over
 
 
 async def test_queue_without_room_is_silence(autojump_clock, internet, demands):
