@@ -322,6 +322,7 @@ def test_upstreams_of_the_command_line_keep_their_policy(tmp_path: Path) -> None
     assert asked.policy_of(other).profile is None
     assert asked.providers == {known: "Corp", other: "10.0.0.54"}
     assert settings.profile_at(ip_address("10.0.0.53")) is settings.profiles[0]
+    assert settings.profile_at(ip_address("::ffff:10.0.0.53")) is settings.profiles[0]
     assert settings.profile_at(ip_address("10.0.0.54")) is None
 
 

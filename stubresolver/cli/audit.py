@@ -28,6 +28,7 @@ from stubresolver.cli.common import (
     utc_now,
     yes_option,
 )
+from stubresolver.cli.judges import parse_address
 from stubresolver.config import Settings, load_policy, load_settings, web_anchors
 from stubresolver.ct import LogList
 from stubresolver.demands import build_all_demands
@@ -125,8 +126,9 @@ def command(
     with contextlib.closing(open_evidence(settings)) as evidence:
         given = None
         if chain_file is not None and address is not None:
-            verifier = Verifier(load_policy(settings.policy_file, anchors_file), trust.log_list)
-            given = [from_file(chain_file, address, verifier)]
+            dialled = parse_address(address)
+            policy = load_policy(settings.policy_file, anchors_file, settings.profile_at(dialled))
+            given = [from_file(chain_file, dialled, Verifier(policy, trust.log_list))]
         elif kept:
             with contextlib.closing(open_kept_evidence(settings)) as looked_into:
                 given = from_evidence(looked_into, settings.all_upstreams)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import click
@@ -61,13 +61,10 @@ def from_evidence(store: EvidenceStore, upstreams: Sequence[Upstream]) -> list[S
     return subjects
 
 
-def from_file(file: Path, address: str, verifier: Verifier) -> Subject:
+def from_file(file: Path, address: IPv4Address | IPv6Address, verifier: Verifier) -> Subject:
     """The certificate of a PEM file, judged now as if it had been shown at the address; raises `BadInput`."""
     try:
         chain = certificates_from_pem(read_file(file, ""))
-        presented = Presented(ip_address(address), None, chain)
     except UnreadableCertificate as error:
         raise BadInput(f"{file}: {error}") from None
-    except ValueError:
-        raise BadInput(f"--address {address!r} is not an IP address") from None
-    return Subject(f"{file} for {address}", chain[0], verifier.judge(presented, utc_now()))
+    return Subject(f"{file} for {address}", chain[0], verifier.judge(Presented(address, None, chain), utc_now()))

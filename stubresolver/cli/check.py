@@ -3,9 +3,9 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import trio
@@ -21,8 +21,9 @@ from stubresolver.cli.common import (
     policy_option,
     utc_now,
 )
+from stubresolver.cli.judges import asking, parse_address, provider_option, told_upstream
 from stubresolver.cli.shown import show_verdict
-from stubresolver.config import load_log_list, load_policy, load_settings
+from stubresolver.config import Settings, load_log_list, load_policy_file, load_settings
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, UpstreamError
 from stubresolver.evidence import Recorder
@@ -49,6 +50,7 @@ _REFUSED, _UNREACHED = 1, 3
 @click.option("--address", help="With --chain: the IP address that was dialled.")
 @click.option("--name", help="With --chain: the authentication name.")
 @click.option("--at", "at", metavar="TIME", help="With --chain: the time to judge for, ISO 8601 in UTC. Default: now.")
+@provider_option
 @anchors_option
 @log_list_option
 @policy_option
@@ -57,6 +59,7 @@ _REFUSED, _UNREACHED = 1, 3
 def command(
     *,
     upstreams: tuple[str, ...],
+    providers: tuple[str, ...],
     chain_file: Path | None,
     address: str | None,
     name: str | None,
@@ -70,44 +73,49 @@ def command(
     """Judge upstreams by the policy. No query is sent.
 
     Without arguments every configured upstream is dialled. With --chain a certificate chain from a file is judged
-    offline, as if it had been shown at --address.
+    offline, as if it had been shown at --address, by the demands of the provider that has this address, if one has.
 
     \b
     Examples:
       stubresolver check
+      stubresolver check --provider quad9
       stubresolver check tls://1.1.1.1#one.one.one.one
       stubresolver check --chain chain.pem --address 1.1.1.1 --at 2026-01-31T00:00:00Z --json
 
     Exit status: 0 all allowed, 1 one refused, 2 bad input, 3 one could not be reached (and none refused).
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
+    settings = asking(settings, tuple(map(parse_upstream, upstreams)), providers)
     if chain_file is not None:
         if upstreams:
             raise BadInput("--chain judges a file; it does not go with upstreams to dial")
-        verifier = Verifier(load_policy(settings.policy_file, anchors_file), load_log_list(settings.log_list_file))
-        return _check_chain(verifier, chain_file, address, name, at, as_json=as_json)
+        return _check_chain(settings, anchors_file, _Offline(chain_file, address, name, at), as_json=as_json)
     stray = [option for option, value in (("--address", address), ("--name", name), ("--at", at)) if value is not None]
     if stray:
         raise BadInput(f"{' and '.join(stray)} only with --chain; an upstream names its own address, now")
-    if upstreams:
-        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams), forward=())
     trust = load_trust(settings, anchors_file)
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
     with contextlib.closing(open_evidence(settings)) as evidence:
-        return trio.run(_check_upstreams, build_all_demands(trust, Recorder(evidence)), as_json)
+        return trio.run(_check_upstreams, settings, build_all_demands(trust, Recorder(evidence)), as_json)
 
 
-def _check_chain(
-    verifier: Verifier, chain_file: Path, address: str | None, name: str | None, at: str | None, *, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Offline:
+    """A chain from a file, and as what it is judged."""
+
+    chain_file: Path
+    address: str | None
+    name: str | None
+    at: str | None
+
+
+def _check_chain(settings: Settings, anchors_file: Path | None, given: _Offline, *, as_json: bool) -> int:
     """Judge a PEM file."""
+    chain_file, address, name, at = given.chain_file, given.address, given.name, given.at
     if address is None:
         raise BadInput("--chain needs --address: the certificate must be for the IP address that is dialled")
-    try:
-        dialled = ip_address(address)
-    except ValueError:
-        raise BadInput(f"--address {address!r} is not an IP address") from None
+    dialled = parse_address(address)
     try:
         chain = certificates_from_pem(chain_file.read_bytes())
     except OSError as error:
@@ -116,6 +124,8 @@ def _check_chain(
         raise BadInput(f"{chain_file}: {error}") from None
     if name is not None and not name.rstrip("."):  # `--name "$NAME"` of a script must not demand less unnoticed
         raise BadInput(f"--name {name!r} is no name; leave it out to demand the address alone")
+    loaded = load_policy_file(settings.policy_file, anchors_file, settings.profile_at(dialled))
+    verifier = Verifier(loaded.policy, load_log_list(settings.log_list_file))
     presented = Presented(dialled, None if name is None else name.rstrip(".").lower(), chain)
     # a time that a person names is no clock that could be wrong
     remembered = Remembered(clock_floor(verifier.log_list, None)) if at is None else NOTHING_REMEMBERED
@@ -123,11 +133,13 @@ def _check_chain(
     if as_json:
         click.echo(json.dumps(verdict.to_jsonable(), ensure_ascii=False))
     else:
-        show_verdict(Console(), f"{chain_file} for {dialled}" + (f" ({name})" if name else ""), presented, verdict)
+        console = Console()
+        show_verdict(console, f"{chain_file} for {dialled}" + (f" ({name})" if name else ""), presented, verdict)
+        console.print(f"judged by {loaded.source}", style="dim", markup=False, highlight=False, soft_wrap=True)
     return 0 if verdict.allowed else _REFUSED
 
 
-async def _check_upstreams(demands: Mapping[Upstream, Demands], as_json: bool) -> int:
+async def _check_upstreams(settings: Settings, demands: Mapping[Upstream, Demands], as_json: bool) -> int:
     """Dial all at once, show them in their order; the gravest outcome is the exit status."""
     outcomes: dict[Upstream, tuple[Presented, Verdict] | UpstreamError] = {}
 
@@ -141,37 +153,33 @@ async def _check_upstreams(demands: Mapping[Upstream, Demands], as_json: bool) -
         for upstream in demands:
             nursery.start_soon(look, upstream)
     console = Console()
-    for upstream in demands:
-        _show(console, upstream, demands[upstream].policy, outcomes[upstream], as_json=as_json)
+    for upstream, demanded in demands.items():
+        if as_json:
+            facts = {
+                "upstream": str(upstream),
+                "provider": settings.providers.get(upstream),
+                "demands": demanded.policy,
+                **_jsonable(outcomes[upstream]),
+            }
+            click.echo(json.dumps(facts, ensure_ascii=False))
+        else:
+            _show(console, told_upstream(settings, upstream), demanded.policy, outcomes[upstream])
     found = outcomes.values()
     if any(isinstance(outcome, tuple) and not outcome[1].allowed for outcome in found):
         return _REFUSED
     return _UNREACHED if any(isinstance(outcome, UpstreamError) for outcome in found) else 0
 
 
-def _show(
-    console: Console,
-    upstream: Upstream,
-    policy: str,
-    outcome: tuple[Presented, Verdict] | UpstreamError,
-    *,
-    as_json: bool,
-) -> None:
-    """One upstream's outcome, and by which policy, as JSON or for people."""
+def _jsonable(outcome: tuple[Presented, Verdict] | UpstreamError) -> dict[str, Any]:
+    """What came of a dial for machines."""
+    return {"error": outcome.summary} if isinstance(outcome, UpstreamError) else outcome[1].to_jsonable()
+
+
+def _show(console: Console, upstream: str, policy: str, outcome: tuple[Presented, Verdict] | UpstreamError) -> None:
+    """One upstream's outcome, and by which policy, for people."""
     if isinstance(outcome, UpstreamError):
-        if as_json:
-            click.echo(
-                json.dumps({"upstream": str(upstream), "demands": policy, "error": outcome.summary}, ensure_ascii=False)
-            )
-        else:
-            console.print(f"{upstream}", style="bold", markup=False, highlight=False)
-            console.print(f"NOT REACHED  {outcome.summary}\n", style="yellow", markup=False, highlight=False)
+        console.print(upstream, style="bold", markup=False, highlight=False)
+        console.print(f"NOT REACHED  {outcome.summary}\n", style="yellow", markup=False, highlight=False)
         return
-    presented, verdict = outcome
-    if as_json:
-        click.echo(
-            json.dumps({"upstream": str(upstream), "demands": policy, **verdict.to_jsonable()}, ensure_ascii=False)
-        )
-    else:
-        show_verdict(console, str(upstream), presented, verdict)
-        console.print(f"judged by {policy}\n", style="dim", markup=False, highlight=False, soft_wrap=True)
+    show_verdict(console, upstream, *outcome)
+    console.print(f"judged by {policy}\n", style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -79,12 +79,6 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
     return EvidenceStore(path)
 
 
-def policy_file_of(settings: Settings, upstream: str) -> Path | None:
-    """The policy file that an upstream is judged by, its own or everybody's; None for the shipped policy alone."""
-    own = {str(known): file for known, file in settings.upstream_policies.items()}
-    return own.get(upstream, settings.policy_file)
-
-
 def state_folder() -> Path:
     """Where state is kept: $STATE_DIRECTORY (systemd.exec(5)), /var/lib for root, else the XDG state folder.
 

@@ -1,11 +1,13 @@
 """Which files judge an upstream, and how it is named with its provider, for the commands that tell of it."""
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import click
 
 from stubresolver.config import PolicySource, Settings
+from stubresolver.errors import BadInput
 from stubresolver.forward import zone_of
 from stubresolver.upstream import Upstream
 
@@ -50,3 +52,11 @@ def asking(settings: Settings, upstreams: Sequence[Upstream], providers: Sequenc
         settings = settings.of_providers(providers)
         upstreams = (*settings.upstreams, *upstreams)
     return settings.asking(upstreams) if upstreams else settings
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address:
+    """What --address says; raises `BadInput`."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise BadInput(f"--address {text!r} is not an IP address") from None

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -19,6 +19,7 @@ import trio
 
 from stubresolver.app import App
 from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option, utc_now
+from stubresolver.cli.judges import asking, provider_option, told_upstreams
 from stubresolver.config import load_settings
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import BadInput, MalformedQuery
@@ -40,6 +41,7 @@ _PAYLOAD = 1232  # octets; dnsflagday.net/2020, the size that needs no fragments
     multiple=True,
     help="Ask this upstream instead of the configured ones, such as tls://1.1.1.1#one.one.one.one. Repeatable.",
 )
+@provider_option
 @click.option("--dnssec", is_flag=True, help="Ask for DNSSEC records (the DO bit).")
 @policy_option
 @log_list_option
@@ -50,6 +52,7 @@ def command(
     name: str,
     rdtype: str,
     upstreams: tuple[str, ...],
+    providers: tuple[str, ...],
     dnssec: bool,
     policy_file: Path | None,
     log_list_file: Path | None,
@@ -61,14 +64,14 @@ def command(
     \b
     Examples:
       stubresolver query example.com
+      stubresolver query example.com --provider quad9
       stubresolver query example.com MX --upstream https://1.1.1.1/dns-query#cloudflare-dns.com
 
     Exit status: 0 answered (NXDOMAIN is an answer), 1 every upstream that could be reached was refused, 2 bad input, 3
     no upstream answered.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file).with_trust(policy_file, log_list_file)
-    if upstreams:
-        settings = replace(settings, upstreams=tuple(parse_upstream(text) for text in upstreams), forward=())
+    settings = asking(settings, tuple(map(parse_upstream, upstreams)), providers)
     trust = load_trust(settings)
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
@@ -91,7 +94,7 @@ def command(
         click.echo(json.dumps(_jsonable(answer, shown, milliseconds), ensure_ascii=False))
     else:
         click.echo(_dig_like(answer))
-        click.echo(f";; {_connection(shown)}, {milliseconds} ms with the connection's set-up")
+        click.echo(f";; {_connection(shown, told_upstreams(settings))}, {milliseconds} ms with the connection's set-up")
         click.echo(f";; {_verdict(shown)}")
         if shown is not None:
             click.echo(f";; judged by {shown.policy}")
@@ -141,15 +144,16 @@ def _dig_like(answer: dns.message.Message) -> str:
     return "\n".join([*lines, ""])
 
 
-def _connection(line: UpstreamStatistics | None) -> str:
-    """How the upstream was reached."""
+def _connection(line: UpstreamStatistics | None, told: Mapping[str, str]) -> str:
+    """How the upstream was reached; `told` are the upstreams with their providers."""
     if line is None:
         return "answered here, no upstream was asked"
     if line.state == "plain":
         return f"{line.upstream}, {line.policy}"
     if line.tls is None:
         return line.last_error or f"{line.upstream}: not connected"
-    return f"{line.upstream}, {line.tls.version}, {line.tls.group or 'group unknown'}, {line.tls.cipher}"
+    upstream = told.get(line.upstream, line.upstream)
+    return f"{upstream}, {line.tls.version}, {line.tls.group or 'group unknown'}, {line.tls.cipher}"
 
 
 def _verdict(line: UpstreamStatistics | None) -> str:
@@ -182,6 +186,7 @@ def _jsonable(answer: dns.message.Message, line: UpstreamStatistics | None, mill
         ],
         "milliseconds": milliseconds,
         "upstream": line.upstream if line else None,
+        "provider": line.provider or None if line else None,
         "tls": {"version": line.tls.version, "cipher": line.tls.cipher, "group": line.tls.group, "alpn": line.tls.alpn}
         if line and line.tls
         else None,

@@ -15,7 +15,8 @@ from stubresolver import systemd
 from stubresolver.cli.clock import BootClock
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
 from stubresolver.cli.journal import log_to_stderr
-from stubresolver.cli.service import Service, told_upstream
+from stubresolver.cli.judges import told_upstream
+from stubresolver.cli.service import Service
 from stubresolver.cli.status_file import default_status_file, status_option
 from stubresolver.config import Settings, load_settings, web_anchors
 from stubresolver.errors import SelfTestFailed

@@ -13,6 +13,7 @@ from stubresolver.audit.background import tell_kept
 from stubresolver.cli.ageing import daily, doubt_clock, list_age
 from stubresolver.cli.clock import real_clocks
 from stubresolver.cli.common import utc_now
+from stubresolver.cli.judges import told_upstream
 from stubresolver.cli.kept_cache import kept_cache
 from stubresolver.cli.status_file import ServiceStatus, remove_status, write_status
 from stubresolver.config import Settings
@@ -21,13 +22,11 @@ from stubresolver.ct.compliance import Freshness
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import CannotListen, StubResolverError
 from stubresolver.evidence import EvidenceKeeper, EvidenceState, Recorder
-from stubresolver.forward import zone_of
 from stubresolver.localfiles import LocalFiles
 from stubresolver.loglines import report_files, report_forwarding
 from stubresolver.netwatch import Change, Kind, watch
 from stubresolver.serve import Bound
 from stubresolver.trust import Trust, load_trust
-from stubresolver.upstream import Upstream
 from stubresolver.verify import iso
 
 # To know the network before the first dial saves making it twice; the kernel answers within a millisecond.
@@ -290,9 +289,3 @@ async def _alive() -> bool:
     """The watchdog's probe: that it is called says that the loop turns."""
     await trio.lowlevel.checkpoint()
     return True
-
-
-def told_upstream(settings: Settings, upstream: Upstream) -> str:
-    """An upstream, with the zones that it is asked for where these are not all."""
-    zone = zone_of(settings.forward, upstream)
-    return str(upstream) if zone is None else f"forward {zone}: {upstream}"

@@ -82,8 +82,9 @@ class Settings:
         return next((profile for profile in self.profiles if upstream in profile.upstreams), None)
 
     def profile_at(self, address: IPv4Address | IPv6Address) -> Profile | None:
-        """The provider that an address is of."""
-        return next((each for each in self.profiles if address in {one.address for one in each.upstreams}), None)
+        """The provider that an address is of, an IPv4-mapped one too."""
+        meant = getattr(address, "ipv4_mapped", None) or address
+        return next((each for each in self.profiles if meant in {one.address for one in each.upstreams}), None)
 
     def policy_of(self, upstream: Upstream) -> PolicySource:
         """Which files make the policy that an upstream is judged by."""
