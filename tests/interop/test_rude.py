@@ -38,7 +38,7 @@ def test_query_on_a_connection_that_ends_is_asked_again(world, run_service, kind
 @pytest.mark.parametrize(
     ("kind", "behaviour", "reason"),
     [
-        (DotServer, Behaviour(silent=True), "no upstream answered within 4 s"),
+        (DotServer, Behaviour(silent=True), "no upstream answered within 3.8 s"),
         (DotServer, Behaviour(wrong_question=True), "another question"),
         (DohServer, Behaviour(wrong_question=True), "another question"),
         (DohServer, Behaviour(http_status=503), "503"),  # RFC 8484 s4.2.1
