@@ -13,7 +13,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"lab", "app"},
-    {"demands", "loglines", "surroundings"},
+    {"demands", "loglines", "surroundings", "portal", "statuspage"},
     {"trust"},
     {"config", "pinned", "localfiles"},
     {"serve", "control", "forward"},

@@ -19,7 +19,7 @@ from typing import Final
 
 from stubresolver.local.blocklist import BlockLists
 from stubresolver.local.hosts import Hosts
-from stubresolver.local.rebinding import RebindingGuard, withheld
+from stubresolver.local.rebinding import RebindingGuard, leads_here, withheld
 from stubresolver.local.records import StaticRecords, shown
 from stubresolver.local.replies import FILE_TTL, Withheld
 from stubresolver.local.special import LOCALHOST, SpecialNames
@@ -29,6 +29,7 @@ from stubresolver.wire.query import Query
 
 _ARPA: Final = b"\x04arpa\0"
 _LOOPBACKS: Final = frozenset({bytes((127, 0, 0, 1)), bytes(15) + b"\1"})
+_UNVERIFIED_TTL: Final = 5  # seconds: a login is soon done, and then all is as it was
 _OCTETS: Final = {A: 4, AAAA: 16}
 
 
@@ -114,6 +115,17 @@ class LocalKnowledge:
         if times & (times - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: a page that tries all day fills no journal
             self._report(f"rebinding protection: an address in {found} for a public name, withheld; {times} so far")
         return withheld(found)
+
+    def vet_unverified(self, query: Query, answer: Answer) -> Withheld | None:
+        """The same of what a captive portal's server has answered, for as long as such an answer lives.
+
+        Its page may well be of the private network. Of this machine it is not.
+        """
+        blocked = self._blocked_alias(self._blocks, query, answer) if self._blocks and self._block_aliases else None
+        if blocked is None:
+            found = next((found for _, address in answer.addresses() if (found := leads_here(address))), None)
+            blocked = None if found is None else withheld(found)
+        return None if blocked is None else replace(blocked, ttl=_UNVERIFIED_TTL)
 
     def _blocked_alias(self, blocks: BlockLists, query: Query, answer: Answer) -> Withheld | None:
         """What is answered where an alias leads to a blocked name, unless the name that was asked is freed."""

@@ -52,6 +52,9 @@ class _Range:
 
 
 _RANGES: Final = tuple(_Range(ip_network(text), f"{text} ({why})") for text, why in _V4 + _V6)
+_HERE: Final = frozenset(
+    one.text for one in _RANGES if one.network.is_loopback or int(one.network.network_address) == 0
+)
 _BY_LENGTH: Final = {
     octets: tuple(
         (int(one.network.network_address), int(one.network.netmask), one.text)
@@ -91,6 +94,12 @@ def private_range(address: bytes) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def leads_here(address: bytes) -> str | None:
+    """The range of an address that reaches this machine itself, None for all others."""
+    found = private_range(address)
+    return found if found in _HERE else None
 
 
 def _embedded(address: bytes) -> Iterator[bytes]:

@@ -46,6 +46,8 @@ _ELSEWHERE: Final = frozenset({FORMERR, SERVFAIL, NOTIMP, REFUSED})  # says noth
 class ClearExchanger(ABC):
     """An `Exchanger` over plain DNS, with a fence that is another's to say; it works while `run` is running."""
 
+    closed = "shutting down"  # said to who waits when `run` ends
+
     def __init__(
         self,
         servers: Sequence[PlainServer],
@@ -95,7 +97,7 @@ class ClearExchanger(ABC):
         elif not self._lines:
             reply(NoUpstream(self._problem))
         elif self._nursery is None:
-            reply(NoUpstream("shutting down"))
+            reply(NoUpstream(self.closed))
         else:
             self._nursery.start_soon(self._reply_late, query, reply)
 
@@ -106,7 +108,7 @@ class ClearExchanger(ABC):
 
     async def _reply_late(self, query: bytes, reply: Callable[[bytes | UpstreamError], None]) -> None:
         asking = _Asking(query, self)
-        result: bytes | UpstreamError = NoUpstream("shutting down")  # stays so if this task is cancelled
+        result: bytes | UpstreamError = NoUpstream(self.closed)  # stays so if this task is cancelled
         try:
             now = trio.current_time()
             lines = sorted(self._lines, key=lambda line: line.behind_until > now)

@@ -25,6 +25,8 @@ _DNSSEC_OK: Final = 0x80  # of the first octet of the OPT record's flags: RFC 32
 class PortalExchanger(ClearExchanger):
     """For every name, until its end."""
 
+    closed = "the portal has ended: ask again"
+
     def __init__(self, servers: Sequence[PlainServer], until: float, *, waits: Sequence[float] = WAITS) -> None:
         """`until` is a time of `trio.current_time()`."""
         self.until = until

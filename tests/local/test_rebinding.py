@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stubresolver.local import RebindingGuard
 from stubresolver.local.names import zone_name, zone_set
-from stubresolver.local.rebinding import private_range
+from stubresolver.local.rebinding import leads_here, private_range
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,13 @@ def test_first_private_address_decides():
     assert guard.vet(zone_name("www.example"), addresses[:1]) is None
     assert guard.vet(zone_name("10-0-0-1.abc.plex.direct"), addresses) is None
     assert guard.vet(zone_name("plex.direct.example"), addresses) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "here"),
+    [("127.0.0.53", True), ("::1", True), ("::", True), ("0.0.0.0", True), ("::ffff:127.0.0.1", True),  # noqa: S104
+     ("10.0.0.1", False), ("192.168.1.1", False), ("fe80::1", False), ("192.0.2.1", False), ("64:ff9b::7f00:1", True)],
+)  # fmt: skip
+def test_addresses_of_this_machine(text, here):
+    """What reaches this machine itself, by whatever embeds it; a neighbour does not."""
+    assert (leads_here(ip_address(text).packed) is not None) is here
