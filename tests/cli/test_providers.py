@@ -180,3 +180,85 @@ def test_record_is_judged_again_by_its_provider(run, provided, kept, world):
     today = run("explain", kept["honest"], "--now", "--config", provided.config)
     assert today.status == 1
     assert "issuer.allowed" in today.out
+
+
+@pytest.fixture
+def served(provided, start, world):
+    """The lab's provider has a server that answers, at a port of its own; the other's is not there."""
+    server, port = start()
+    provided.lab.write_text(provided.lab.read_text().replace(LAB, f"tls://127.0.0.1:{port}#dns.lab"))
+    provided.other.write_text(provided.other.read_text().replace(OTHER, "tls://127.0.0.2:1#dns.lab"))
+    provided.config.write_text(provided.config.read_text().replace(', "quad9"', ""))
+    return server, f"tls://127.0.0.1:{port}#dns.lab"
+
+
+def test_check_names_the_provider(run, provided, served):
+    """Beside each upstream, for people and for machines, with the files that it is judged by."""
+    outcome = run("check", "--config", provided.config)
+    assert outcome.status == 3  # the other is not there
+    assert f"\nLab: {served[1]}\n" in f"\n{outcome.out}"
+    assert "Other: tls://127.0.0.2:1#dns.lab\nNOT REACHED" in outcome.out
+    assert f"judged by {provided.lab} on top of {provided.policy}: ct: 2 SCTs" in outcome.out
+    told = shown(run("check", "--config", provided.config, "--json"))
+    assert [each["provider"] for each in told] == ["Lab", "Other"]
+    assert served[0].tally.application_octets == 0
+
+
+@pytest.mark.parametrize("command", ["check", "query"])
+def test_provider_is_tried_before_it_is_configured(run, files, provided, served, command):
+    """--provider takes the place of the upstreams that are configured; everything else of the configuration holds."""
+    files.config.write_text('upstreams = ["tls://127.0.0.3:1"]\n[trust]\npolicy = "p.toml"\nlog_list = "list.json"\n')
+    name = ("example.lab",) if command == "query" else ()
+    outcome = run(command, *name, "--config", files.config, "--provider", provided.lab)
+    assert outcome.status == 0, outcome
+    assert f"Lab: {served[1]}" in outcome.out
+    assert "127.0.0.3" not in outcome.out
+    outcome = run(command, *name, "--config", files.config, "--provider", "quad0")
+    assert outcome.status == 2
+    assert "--provider: providers[0]: no provider 'quad0' ships with this version" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["check", "query"])
+def test_certificate_from_another_providers_ca_is_refused(run, provided, served, world, command):
+    """The lab's CA is allowed elsewhere in the same configuration; here it is not, and no query is sent."""
+    lab, leaky = world.lab.root_spki_sha256, world.leaky.root_spki_sha256
+    provided.lab.write_text(provided.lab.read_text().replace(lab, leaky))
+    provided.other.write_text(provided.other.read_text().replace(leaky, lab))
+    name = ("example.lab",) if command == "query" else ()
+    outcome = run(command, *name, "--config", provided.config)
+    assert outcome.status == 1, outcome
+    assert "issuer.allowed" in outcome.out
+    assert served[0].tally.application_octets == 0
+
+
+def test_next_provider_answers_where_the_first_fails(run, provided, served):
+    """And the answer says whose it is."""
+    provided.config.write_text(
+        provided.config.read_text().replace('"lab.toml", "other.toml"', '"other.toml", "lab.toml"')
+    )
+    outcome = run("query", "example.lab", "--config", provided.config)
+    assert outcome.status == 0, outcome
+    assert f";; Lab: {served[1]}, TLSv1.3" in outcome.out
+    answer = json.loads(run("query", "example.lab", "--config", provided.config, "--json").out)
+    assert (answer["provider"], answer["upstream"]) == ("Lab", served[1])
+
+
+def test_run_check_names_the_providers(run, provided):
+    """Each upstream with its provider and the files that make its policy."""
+    outcome = run("run", "--config", provided.config, "--check")
+    assert outcome.status == 0, outcome
+    assert f"upstream: Lab: {LAB}: {provided.lab} on top of {provided.policy}: " in outcome.out
+    assert f"upstream: Quad9: {QUAD9}: the shipped providers/quad9.toml on top of {provided.policy}: " in outcome.out
+    assert outcome.out.endswith("everything reads\n")
+
+
+def test_chain_from_a_file_is_judged_by_the_provider_of_its_address(run, provided, files):
+    """Offline as online: whose address it is decides whose CA it may come from."""
+    chain = ("check", "--chain", files.chain, "--config", provided.config)
+    outcome = run(*chain, "--address", "127.0.0.1")
+    assert outcome.status == 0, outcome
+    assert f"judged by {provided.lab} on top of {provided.policy}" in outcome.out
+    provided.lab.write_text(provided.lab.read_text().replace("127.0.0.1", "127.0.0.9"))
+    outcome = run(*chain, "--address", "127.0.0.1")
+    assert outcome.status == 1
+    assert f"judged by {provided.policy}\n" in outcome.out
