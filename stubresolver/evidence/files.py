@@ -29,6 +29,7 @@ _BESIDE: Final = ("-journal", "-wal", "-shm")
 _LOCK_START: Final = 0x40000000
 _LOCK_OCTETS: Final = 512
 # sqlite.org/rescode.html#corrupt, #notadb
+_PRIMARY: Final = 0xFF  # an extended code has the primary one in its last octet
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 Identity = tuple[int, int]  # device and inode
@@ -36,8 +37,7 @@ Identity = tuple[int, int]  # device and inode
 
 def make_file(path: Path) -> Identity:
     """Make the file, for its owner only, unless it is there; which one it is. Raises OSError or `EvidenceError`."""
-    with contextlib.suppress(OSError):  # a folder that is there and takes no other may hold the file all the same
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # O_RDONLY: a file that cannot be written can still be looked into. A pipe is not waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -68,10 +68,12 @@ def fault(error: Exception) -> type[EvidenceError]:
     """The kind of error that says what a fault means for the file."""
     if isinstance(error, EvidenceError):
         return type(error)
-    if isinstance(error, UnicodeError):
+    if isinstance(error, UnicodeEncodeError):
         return EvidenceUnfit
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes have the primary one in their last octet
-    return EvidenceDamaged if code in _DAMAGE else EvidenceError
+    # Text that is no UTF-8 is told by Python's module, without a code; and what SQLite quotes of it cannot be read.
+    code = getattr(error, "sqlite_errorcode", None)
+    unreadable = isinstance(error, UnicodeDecodeError) or (isinstance(error, sqlite3.OperationalError) and code is None)
+    return EvidenceDamaged if unreadable or (code or 0) & _PRIMARY in _DAMAGE else EvidenceError
 
 
 def why(error: Exception) -> str:

@@ -7,7 +7,8 @@
 - What was judged in the meantime is remembered by a second store in memory, under the same rules as by the file.
 - A damaged file is never used again and never deleted; it is put aside (`files`), and a new one begun.
 - A file that is gone, or another one than was opened, is opened anew: nothing goes into a file that nobody can see.
-- While something is wrong nobody waits for another process' lock: a dial has paid for finding out, once.
+- While something is wrong nobody waits for another process' lock: a dial has paid for finding out, once. Each use opens
+  the file anew then, and looks whether it is whole.
 - `state`, `hold` and `recall_here` never wait for the disk; all else may, and belongs into a thread (`recorder`).
 """
 
@@ -67,6 +68,7 @@ class EvidenceKeeper:
         self._disk = threading.Lock()  # held while the file is used
         self._memory = threading.Lock()  # held for moments: the backlog, the second store and the state
         self._file: EvidenceStore | None = None
+        self._last: Identity | None = None  # the file that was opened last
         self._damaged: tuple[Identity, str] | None = None  # a file that is to be put aside, and what is wrong with it
         self._newest: datetime | None = None  # the time that was last read in the file
         self._floor: datetime | None = None  # the same of files that are gone
@@ -164,8 +166,8 @@ class EvidenceKeeper:
         try:
             return use()
         except (EvidenceError, MemoryError) as error:
+            self._leave()
             self._settle(why(error))
-            self._be_patient(0)
             return None
 
     def _use(self, use: Callable[[EvidenceStore], _T]) -> _T:
@@ -182,8 +184,7 @@ class EvidenceKeeper:
         if self._path is None or self._closed:
             raise EvidenceError("it is closed" if self._closed else self._nowhere)
         if self._file is not None and _is_gone(self._path, self._file):
-            self._leave()
-            self._report(f"{self._path}: the evidence was taken away or replaced while it was in use")
+            self._miss(self._path)
         if self._file is None:
             self._file = self._open(self._path)
         return self._file
@@ -194,16 +195,31 @@ class EvidenceKeeper:
         for _ in range(2):
             self._put_aside(path)
             self._aside = set_aside(path)
-            try:
-                found = make_file(path)
-            except (OSError, ValueError, EvidenceError) as error:
-                raise EvidenceError(f"{path}: cannot keep evidence here: {why(error)}") from None
+            found = self._make(path)
             try:
                 return EvidenceStore(path, self._maximum, snapshots=self._snapshots, patience=patience)
             except EvidenceDamaged as error:
                 self._damaged = (found, str(error))
         self._put_aside(path)
         raise EvidenceError(f"{path}: damaged, and so is the one that took its place")
+
+    def _make(self, path: Path) -> Identity:
+        """Make the file if it is not there; which one it is. Raises `EvidenceError`."""
+        try:
+            found = make_file(path)
+        except (OSError, ValueError, EvidenceError) as error:
+            raise EvidenceError(f"{path}: cannot keep evidence here: {why(error)}") from None
+        if self._last not in {None, found}:
+            self._miss(path)
+        self._last = found
+        return found
+
+    def _miss(self, path: Path) -> None:
+        """The file is not the one any more that was used last."""
+        self._report(f"{path}: the evidence was taken away or replaced while it was in use")
+        self._leave()
+        self._last = None
+        self._carry_floor()
 
     def _notice(self, store: EvidenceStore, error: EvidenceDamaged) -> None:
         """The file in use is damaged: it is left, and put aside before the next is opened."""
@@ -220,17 +236,21 @@ class EvidenceKeeper:
             aside = put_aside(path, identity, self._clock())
         except EvidenceError as error:
             raise EvidenceError(f"{error} ({problem})") from None
-        self._damaged = None
+        self._damaged = self._last = None
+        self._carry_floor()
         if aside is not None:
             self._report(f"{problem}: the evidence is put aside as {aside}, and a new file is begun")
 
+    def _carry_floor(self) -> None:
+        """The newest time that was read in a file counts on where the next does not know it."""
+        self._floor = max(filter(None, (self._floor, self._newest)), default=None)
+
     def _leave(self) -> None:
-        """Close the file; the newest time that was read in it counts on, also where the next does not know it."""
+        """Close the file."""
         if self._file is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._file.close()
         self._file = None
-        self._floor = max(filter(None, (self._floor, self._newest)), default=None)
 
     def _write(self, judgements: Sequence[Judgement]) -> Sequence[Kept]:
         """Write what waits and these, or find out whether that could be done; raises `EvidenceError`."""
@@ -248,8 +268,9 @@ class EvidenceKeeper:
             self._backlog.written(waiting)
             if not len(self._backlog):
                 self._second = None
+        if not self._state.kept:
+            self._leave()  # it was opened in trouble, without patience
         self._settle("", len(waiting))
-        self._be_patient(PATIENCE)
         return kept
 
     def _record(self, store: EvidenceStore, judgements: Sequence[Judgement]) -> list[Kept]:
@@ -273,11 +294,6 @@ class EvidenceKeeper:
             raised = Raised(alarm.kind, alarm.detail, source.received(alarm.number))
             self._use(partial(_keep_alarm, outcome=outcome, raised=raised))
             source.dismiss(alarm.number)
-
-    def _be_patient(self, seconds: float) -> None:
-        with contextlib.suppress(EvidenceError):
-            if self._file is not None:
-                self._file.be_patient(seconds)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

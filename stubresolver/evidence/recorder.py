@@ -96,7 +96,7 @@ class Recorder:
         return self._tell(here(_SLOW))
 
     def _tell(self, value: _T) -> _T:
-        if self._keeper.state is not self._state:
+        if self._keeper.state != self._state:
             self._state = self._keeper.state
             self._told(self._state)
         return value

@@ -81,7 +81,7 @@ class EvidenceStore:
             prepare(self._database)
             if path is not None:
                 require_same(path, self.identity)
-        except (sqlite3.Error, EvidenceError, MemoryError) as error:
+        except (OSError, UnicodeError, sqlite3.Error, EvidenceError, MemoryError) as error:
             self._database.close()
             raise fault(error)(f"{self._path}: cannot keep evidence here: {why(error)}") from None
 
@@ -134,11 +134,6 @@ class EvidenceStore:
         """Raise `EvidenceError` where nothing can be kept now."""
         with self.writing() as database:
             try_to_write(database)
-
-    def be_patient(self, seconds: float) -> None:
-        """Wait so long from now on for what another process writes; raises `EvidenceError`."""
-        with self.reading() as database:
-            database.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _bound(self, identity: str, *, for_refused: bool) -> None:
         """Hold the size; where it is exceeded, free a little more, so that not every record has to look for room."""
