@@ -1,9 +1,11 @@
 """The faults of a soak: which, where and for how long, drawn from one seed and so the same for the same seed.
 
-Most befall one of two upstreams, and the other is well; one in eight befalls both. `BOTH` are the moments in which
-SERVFAIL is the best that can be had.
+Each kind comes once at first, briefly, so that whatever it makes the service load or remember is there when its memory
+is looked at. Most befall one of two upstreams, and the other is well; one in eight befalls both, and then SERVFAIL may be
+the best that can be had.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import Any
 
 _SHORTEST, _LONGEST = 0.5, 6.0  # seconds that a fault lasts
 _REST = 3.0  # seconds, at most, until the next one
+_BRIEF = 1.0  # both, in the first round: each kind once
 _BOTH_SHARE = 1 / 8
 
 # What happens once, to the connections that stand.
@@ -37,6 +40,8 @@ MANNERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 DOORS = ("reset", "dropped", "refused by policy", "captive portal")  # what a new connection finds
 OWN = ("suspend", "reload", "evidence locked")  # what happens to the service itself
 
+KINDS = (*STRIKES, *SPELLS, *MANNERS, *DOORS, *OWN)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -54,11 +59,10 @@ class Fault:
 
 
 def draw(seed: int, ours: Sequence[int]) -> Iterator[Fault]:
-    """Faults without end; `ours` are the upstreams that can have manners."""
+    """Faults without end, each kind once before any comes again; `ours` are the upstreams that can have manners."""
     dice = random.Random(seed)  # noqa: S311 - faults that can be repeated
-    kinds = (*STRIKES, *SPELLS, *MANNERS, *DOORS, *OWN)
-    while True:
-        kind = dice.choice(kinds)
+    seen: set[str] = set()
+    for kind in itertools.chain(dice.sample(KINDS, len(KINDS)), iter(lambda: dice.choice(KINDS), None)):
         both = dice.random() < _BOTH_SHARE
         one = dice.randrange(2)
         where: tuple[int, ...] = (0, 1) if both else (one,)
@@ -66,6 +70,8 @@ def draw(seed: int, ours: Sequence[int]) -> Iterator[Fault]:
             where = tuple(ours)
         elif kind in OWN:
             where = ()
-        lasts = 0.0 if kind in STRIKES or kind == "reload" else dice.uniform(_SHORTEST, _LONGEST)
         ports = dice.choice((("dot", "doh"), ("dot",), ("dot", "doh")))
-        yield Fault(kind, where, dice.uniform(0.0, _REST), lasts, ports)
+        longest, rest = (_LONGEST, _REST) if len(seen) == len(KINDS) else (_BRIEF, _BRIEF)
+        seen.add(kind)
+        lasts = 0.0 if kind in STRIKES or kind == "reload" else dice.uniform(_SHORTEST, longest)
+        yield Fault(kind, where, dice.uniform(0.0, rest), lasts, ports)

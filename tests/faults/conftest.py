@@ -20,6 +20,7 @@ from tests.interop.network import can_make_network
 def pytest_configure(config: pytest.Config) -> None:
     """What the rows are marked with."""
     config.addinivalue_line("markers", "slow: a row that takes long, and so is begun first")
+    config.addinivalue_line("markers", "alone: a row that needs the whole machine")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ Everything happens in namespaces of its own, so that many labs can be at work at
 happens: how long an answer took in the client's own process, how many connections came at the relay.
 """
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
@@ -27,7 +29,7 @@ from tests.faults.launcher import write_clocks
 from tests.faults.namespaces import ADDRESSES, Namespaces
 from tests.faults.remote import Remote
 from tests.interop.programs import Program, wait_until
-from tests.interop.service import environment, write_files
+from tests.interop.service import COMMAND, environment, write_files
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LISTENER = ("127.0.0.1", 53)
@@ -120,18 +122,19 @@ class Asked:
 class Lab:
     """See the module; `close` ends it and gives the proof."""
 
-    def __init__(self, folder: Path, world: World, credential: Credential) -> None:
+    def __init__(self, folder: Path, world: World, credential: Credential, *, interface: str = "") -> None:
         self.folder = folder
         self.world = world
         self.honest = credential
         self.declared: list[tuple[str, int]] = []
         self.service: Program | None = None
         self.figures: dict[str, float] = {}
+        self.expect_leaks = False
         self._names = 0
         self._remotes: list[Remote] = []
         self.clocks = folder / "clocks"
         write_clocks(self.clocks)
-        self.net = Namespaces(folder)
+        self.net = Namespaces(folder, interface)
         try:
             self.internet = self._remote("tests.faults.internet", self.net.internet)
             self.asker = self._remote("tests.faults.asker", self.net.resolver)
@@ -194,10 +197,12 @@ class Lab:
         policies: dict[str, str] | None = None,
         wait: bool = True,
         wrap: Sequence[str] = (),
+        evidence: str = "evidence.sqlite3",
     ) -> None:
         """`stubresolver run` on port 53; it answers what needs no upstream when this returns."""
         listen = "127.0.0.1:53"
         file = write_files(self.folder, self.world, upstreams, listen=listen, more=more, policies=policies or {})
+        file.write_text(file.read_text().replace('"evidence.sqlite3"', f'"{evidence}"'))
         command = [*self.net.resolver, *wrap, sys.executable, LAUNCHER, self.clocks, "stubresolver", "run"]
         self.service = Program([*command, "--config", file], self.folder / "run.log", environment(self.folder))
         if wait:
@@ -208,6 +213,24 @@ class Lab:
         """What the resolver has logged."""
         assert self.service is not None
         return self.service.log
+
+    def command(self, *words: str) -> str:
+        """A command beside the running service; what it says, if it ends well."""
+        done = subprocess.run(
+            [*self.net.resolver, *COMMAND, *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env=environment(self.folder),
+            cwd=self.folder,
+        )
+        assert done.returncode in {0, 1}, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def status(self) -> Any:
+        """`stubresolver status --json`."""
+        return json.loads(self.command("status", "--json"))
 
     def resident(self) -> float:
         """VmRSS of the service in MiB (proc(5))."""

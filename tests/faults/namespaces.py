@@ -32,9 +32,10 @@ ip link set gw{n} up
 
 
 class Namespaces:
-    """Both, until `close`; everything that passes the resolver's interfaces is written down."""
+    """Both, until `close`; everything that passes the resolver's interfaces is recorded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, interface: str = "") -> None:
+        """`interface` is the only one that is recorded, where one is named."""
         self._programs: list[Program] = []
         try:
             self.resolver = way_into(self._hold(way_to_network() or (), folder / "resolver.ns").process.pid)
@@ -46,7 +47,8 @@ class Namespaces:
                 self.run(_CABLES.format(n=number, internet=internet.process.pid))
             gates = "".join(_GATES.format(n=number) for number in (0, 1))
             self.run(gates + "".join(f"ip address add {each} dev lo\n" for each in ADDRESSES), self.internet)
-            self.sniffer = Program([*self.resolver, sys.executable, _SNIFFER], folder / "packets")
+            named = [interface] if interface else []
+            self.sniffer = Program([*self.resolver, sys.executable, _SNIFFER, *named], folder / "packets")
             self._programs.append(self.sniffer)
             self._wait(self.sniffer, "listening")
             self.run(f"ip link set wan0 up\n{_ROUTES.format(n=0)}")

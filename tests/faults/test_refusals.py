@@ -38,7 +38,6 @@ def test_steady_refusal(lab: Lab) -> None:
     lab.start()
     reply = lab.ask()
     assert reply.status == "SERVFAIL", reply
-    assert set(reply.codes) & {22, 23}, reply
     assert "issuer" in reply.texts, reply
     assert reply.took <= 4.0
     replies = []

@@ -1,8 +1,8 @@
 """Writes down every IP packet of the network that it runs in, one line of hexadecimal digits each; Linux.
 
-    python sniffer.py > packets
+    python sniffer.py [INTERFACE] > packets
 
-It says "listening" first, and ends at the end of its input after what has arrived until then.
+It listens on all interfaces, or on the one that is named. It says "listening" first, and ends at the end of its input after what has arrived until then.
 """
 
 import select
@@ -25,9 +25,11 @@ def write_down(sock: socket.socket) -> None:
 
 
 def main() -> None:
-    """Listen on all interfaces until the input ends."""
+    """Listen until the input ends."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        if sys.argv[1:]:
+            sock.bind((sys.argv[1], ETH_P_ALL))
         sock.setblocking(False)
         print("listening", flush=True)  # noqa: T201 - its output
         while sys.stdin not in select.select([sock, sys.stdin], [], [])[0]:
