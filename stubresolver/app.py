@@ -28,9 +28,11 @@ from stubresolver.serve import Front, TcpServer, UdpServer
 from stubresolver.surroundings import Surroundings
 from stubresolver.upstream import (
     Demands,
+    Judged,
     Pool,
     PoolEvent,
     PoolStatistics,
+    Refusals,
     Upstream,
     renew_all,
 )
@@ -69,7 +71,8 @@ class App:
         self._files = files
         special = SpecialNames(forwarded=settings.forwarded)
         self._known = LocalKnowledge(special=special) if files is None else files.knowledge
-        self._forwarding = Forwarding(settings.forward, demands, settings.upstream, report_event)
+        refusals = Refusals()  # an address may be an upstream of several pools
+        self._forwarding = Forwarding(settings.forward, demands, settings.upstream, self._report, refusals)
         elsewhere = {upstream for zone in settings.forward for upstream in zone.upstreams}
         default = {upstream: demanded for upstream, demanded in demands.items() if upstream not in elsewhere}
         self._pool = Pool(
@@ -78,6 +81,7 @@ class App:
             self._report,
             providers=settings.providers,
             explain=self._explain,
+            refusals=refusals,
         )
         form = UpstreamForm(client_subnet=settings.resolver.client_subnet != "none").query_of
         self._routes = Routes(self._pool, self._forwarding.routes, self._answer_here, form)
@@ -186,10 +190,15 @@ class App:
         """What lies behind it when no upstream can be used."""
         return self.surroundings.explain()
 
-    def _report(self, event: PoolEvent) -> None:
-        """Something has happened to an upstream for most names."""
-        report_event(event)
-        self.surroundings.notice()
+    def _report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
+        """Something has happened to an upstream, be it one for a zone alone."""
+        report_event(event, zone)
+        if zone is None:
+            self.surroundings.notice()
+        if isinstance(event, Judged) and event.verdict.connects and not event.again:
+            pools = (self._pool, *self._forwarding.pools)
+            if any([upstream for upstream, _ in pool.standing] == [event.upstream] for pool in pools):
+                self._cache.forget_failures()  # nothing stood before: what was asked meanwhile is asked anew
 
     async def _run_upstreams(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections to all upstreams until cancelled."""

@@ -15,7 +15,7 @@ from stubresolver.forward.ourselves import Listening, is_own
 from stubresolver.forward.resolvconf import ServerFile
 from stubresolver.forward.zones import ForwardZone
 from stubresolver.resolve.routes import Route
-from stubresolver.upstream import Demands, Pool, PoolEvent, Upstream, UpstreamOptions, UpstreamStatistics
+from stubresolver.upstream import Demands, Pool, PoolEvent, Refusals, Upstream, UpstreamOptions, UpstreamStatistics
 from stubresolver.upstream.plain import PlainExchanger
 from stubresolver.watched import LOOK_SECONDS
 
@@ -49,8 +49,10 @@ class Forwarding:
         demands: Mapping[Upstream, Demands],
         options: UpstreamOptions = UpstreamOptions(),  # noqa: B008 - immutable
         report: Callable[[PoolEvent, ForwardZone], None] = lambda _event, _zone: None,
+        refusals: Refusals | None = None,
     ) -> None:
-        """`demands` are those of all upstreams; reads the files that the zones name."""
+        """`demands` are those of all upstreams, `refusals` all pools'; reads the files that the zones name."""
+        refusals = refusals or Refusals()
         turns, seconds = trio.CapacityLimiter(_AT_ONCE), options.query_timeout
         self._listening: Listening = ()
         self._pools: list[Pool] = []
@@ -59,7 +61,7 @@ class Forwarding:
         for zone in zones:
             if zone.upstreams:
                 of_zone = {upstream: demands[upstream] for upstream in zone.upstreams}
-                pool = Pool(of_zone, options, _about(zone, report))
+                pool = Pool(of_zone, options, _about(zone, report), refusals=refusals)
                 self._pools.append(pool)
                 self._routes.append(Route(zone.zones, pool, zone.max_ttl))
             else:

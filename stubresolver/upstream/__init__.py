@@ -6,6 +6,7 @@ from stubresolver.upstream.exchange import Exchange
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.pool import Pool
+from stubresolver.upstream.refusals import Refusals
 from stubresolver.upstream.renewal import renew_all
 from stubresolver.upstream.report import (
     BlockedTransport,
@@ -32,6 +33,7 @@ __all__ = [
     "PoolEvent",
     "PoolStatistics",
     "Recorder",
+    "Refusals",
     "Transport",
     "Upstream",
     "UpstreamOptions",

@@ -189,3 +189,5 @@ def test_upstreams_of_zones_have_pools_of_their_own(tmp_path: Path) -> None:
         ["https://10.0.0.3/"],
     ]
     assert parse_upstream("tls://10.0.0.1") in settings.all_upstreams
+    shared = app._pool._lines._refusals  # an address that is refused is refused to all of them
+    assert all(pool._lines._refusals is shared for pool in app._forwarding._pools)
