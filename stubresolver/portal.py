@@ -98,6 +98,14 @@ class Portal:
         return self._last if self._session is None else self._session.state(self._opened)
 
     @property
+    def text(self) -> str:
+        """One line while one is open, else ""."""
+        session = self._session
+        if session is None:
+            return ""
+        return f"PORTAL OPEN for {session.seconds:g} s: names go in clear to {', '.join(session.servers)}"
+
+    @property
     def sent(self) -> int:
         """How many queries went out in clear since the start."""
         return self._sent + (0 if self._session is None else self._session.exchanger.sent)
@@ -225,8 +233,8 @@ class _Session:
         self.scope = trio.CancelScope()
         self.exchanger = PortalExchanger(servers, trio.current_time() + seconds)
         self._until = self.exchanger.until
-        self._servers = tuple(str(server.address) for server in servers)
-        self._seconds = seconds
+        self.servers = tuple(str(server.address) for server in servers)
+        self.seconds = seconds
         self.takes = needs.takes
         self.vet = needs.vet
         self.exchange_soon = self.exchanger.exchange_soon
@@ -240,9 +248,9 @@ class _Session:
         """While it is open."""
         return PortalState(
             open=True,
-            servers=self._servers,
+            servers=self.servers,
             source=self.source,
-            seconds=self._seconds,
+            seconds=self.seconds,
             left=self.left,
             queries=self.exchanger.sent,
             opened=opened,
@@ -252,9 +260,9 @@ class _Session:
         """Afterwards."""
         return PortalState(
             open=False,
-            servers=self._servers,
+            servers=self.servers,
             source=self.source,
-            seconds=self._seconds,
+            seconds=self.seconds,
             queries=self.exchanger.sent,
             ended=why,
             verified=verified,

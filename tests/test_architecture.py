@@ -13,7 +13,7 @@ FLOORS = (
     {"__main__"},
     {"cli"},
     {"lab", "app"},
-    {"demands", "loglines", "surroundings", "portal", "statuspage"},
+    {"demands", "loglines", "surroundings", "portal", "recent", "statuspage"},
     {"trust"},
     {"config", "pinned", "localfiles"},
     {"serve", "control", "forward"},

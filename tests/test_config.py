@@ -20,7 +20,7 @@ from stubresolver.config import (
 )
 from stubresolver.config.options import Document
 from stubresolver.errors import ConfigError
-from stubresolver.forward import ForwardOptions
+from stubresolver.forward import ForwardOptions, PortalOptions
 from stubresolver.lab.world import World
 from stubresolver.verify import Policy
 
@@ -47,6 +47,7 @@ def test_documented_file_names_every_key() -> None:
         settings.resolver,
         settings.cache,
         settings.local,
+        PortalOptions(),
         LogsOptions(),
     ):
         for key in options.__struct_fields__:

@@ -9,7 +9,7 @@ import msgspec
 
 from stubresolver.audit.options import AuditOptions
 from stubresolver.cache import CacheOptions
-from stubresolver.forward import ForwardOptions
+from stubresolver.forward import ForwardOptions, PortalOptions
 from stubresolver.local import LocalOptions
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenOptions
@@ -63,6 +63,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cache: CacheOptions = CacheOptions()
     local: LocalOptions = LocalOptions()
     forward: Annotated[tuple[ForwardOptions, ...], msgspec.Meta(max_length=1024)] = ()
+    portal: PortalOptions = PortalOptions()
     trust: TrustOptions = TrustOptions()
     evidence: EvidenceOptions = EvidenceOptions()
     logs: LogsOptions = LogsOptions()

@@ -21,7 +21,7 @@ from stubresolver.config.grouping import group
 from stubresolver.config.options import DEFAULT_UPSTREAMS, Document, LogsOptions
 from stubresolver.config.profiles import Profile, read_profiles
 from stubresolver.errors import BadInput, ConfigError
-from stubresolver.forward import ForwardZone, parse_forward
+from stubresolver.forward import ForwardZone, Place, PortalOptions, parse_forward, parse_places
 from stubresolver.local import LocalOptions
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
@@ -54,6 +54,7 @@ class Settings:
     cache: CacheOptions = field(default_factory=CacheOptions)
     local: LocalOptions = field(default_factory=LocalOptions)  # its files by their whole paths
     forward: tuple[ForwardZone, ...] = ()
+    portal: tuple[Place, ...] = parse_places(PortalOptions())  # where the network's own servers are written down
     profiles: tuple[Profile, ...] = ()  # of the providers that are named; each brings some of `upstreams`
     policy_file: Path | None = None
     upstream_policies: Mapping[Upstream, Path] = field(default_factory=dict)  # of those that name their own
@@ -172,6 +173,7 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         cache=document.cache,
         local=_whole_paths(document.local, folder),
         forward=forward,
+        portal=_parsed(lambda _: parse_places(document.portal), "", name, "portal.servers"),
         profiles=profiles,
         policy_file=folder / document.trust.policy if document.trust.policy else None,
         upstream_policies=_upstream_policies(document.trust.upstreams, upstreams, name, folder) | own,
