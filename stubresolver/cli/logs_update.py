@@ -25,7 +25,7 @@ from stubresolver.errors import SourceRefused
 from stubresolver.loglists import Merged, SigningKey, Source, merge, read_source
 from stubresolver.pinned import install
 
-_REFUSED, _UNREACHED = 1, 3
+_REFUSED, _UNREACHED, _WITHHELD = 1, 3, 4
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Outcome:
             return _UNREACHED
         if self.problem or any(each.reached for each in self.refused):
             return _REFUSED
-        return _REFUSED if self.merged and self.merged.withheld and not self.changes else 0
+        return _WITHHELD if self.merged and self.merged.withheld and not self.changes else 0
 
 
 @click.command("update", short_help="Merge other lists into the one in force; --yes applies it.")
@@ -127,7 +127,8 @@ def update(
       stubresolver logs update --from shipped --yes          after an upgrade of this program
 
     Exit status: 0 applied, shown, or nothing to change; 1 a source was refused (what the others agree on is applied all
-    the same), or all that is new is withheld; 2 bad input, or the list cannot be written; 3 no source could be reached.
+    the same); 2 bad input, or the list cannot be written; 3 no source could be reached; 4 all that is new is withheld,
+    because too few sources have it yet.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     now, settings = utc_now(), load_settings(config_file)
     keys = load_keys(key_files or settings.log_keys)

@@ -1,6 +1,7 @@
 """`logs update`: quorum and signatures, what is shown before anything changes, and what it means for the upstreams."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -62,13 +63,27 @@ def test_a_new_log_needs_a_quorum(lists, update) -> None:
     for sources in ((one,), (one, lists.folder / "copy.json")):
         before = lists.state()
         found = update("--from", *sources, "--yes")
-        assert found.status == 1
+        assert found.status == 4
         assert "withheld: Alder 5 (Alder) to be added: listed by" in found.out
         assert "2 independent sources are wanted" in found.out
         assert "Nothing was changed: all that is new is withheld." in found.out
         assert lists.state() == before
     assert update("--from", one, "--quorum", "1", "--yes").status == 0
     assert "Alder 5" in names(lists.list)
+
+
+def test_a_day_on_which_all_is_withheld_is_no_failed_unit() -> None:
+    """A log that only one source has yet is every week's news; what was refused or not reached stays a failure."""
+    unit = (Path(__file__).parents[2] / "systemd" / "stubresolver-log-list.service").read_text()
+    assert re.findall(r"^SuccessExitStatus=(.*)$", unit, re.MULTILINE) == ["4"]
+    assert re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE) == ["1 2"]
+
+
+def test_a_refused_source_outweighs_what_is_withheld(lists, update) -> None:
+    """Somebody has to look at it."""
+    one = lists.source("one.json", written(*LOGS, NEW_LOG))
+    bad = lists.source("bad.json", b"<html>")
+    assert update("--from", one, bad, "--yes").status == 1
 
 
 def test_a_signature_by_a_configured_key_vouches(lists, update) -> None:
@@ -150,7 +165,8 @@ def test_a_name_that_no_upstream_resolves_is_not_reached(lists, update) -> None:
     """The system's resolver is not asked in its place."""
     found = update("--from", "https://lists.example/list.json")
     assert found.status == 3
-    assert "lists.example cannot be resolved: no upstream has an answer: tls://127.0.0.1:9#dns.lab" in found.out
+    assert "lists.example cannot be resolved: no upstream has an answer: no upstream can be reached" in found.out
+    assert "tls://127.0.0.1:9#dns.lab: connection refused" in found.out
 
 
 @pytest.mark.parametrize(
