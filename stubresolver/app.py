@@ -19,9 +19,12 @@ from stubresolver.control import CacheCommands, Command
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
 from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.local import LocalKnowledge, SpecialNames
+from stubresolver.local.replies import Withheld
 from stubresolver.localfiles import LocalFiles
 from stubresolver.loglines import report_event, report_files, report_forwarding
 from stubresolver.netwatch import Change, Kind
+from stubresolver.portal import Needs, Portal
+from stubresolver.recent import RecentRefusals
 from stubresolver.resolve import Resolver
 from stubresolver.resolve.routes import Routes
 from stubresolver.serve import Front, TcpServer, UdpServer
@@ -39,6 +42,7 @@ from stubresolver.upstream import (
 from stubresolver.upstream.diagnosis import Diagnosis
 from stubresolver.wire import Query, UpstreamForm
 from stubresolver.wire.addresses import address_query, addresses_in
+from stubresolver.wire.answer import Answer
 from stubresolver.wire.codes import AAAA, A
 
 # How long queries under way get to end after SIGTERM: a query's own deadline (4 s) and a little; our unit waits 15 s.
@@ -69,6 +73,7 @@ class App:
         """
         self._settings = settings
         self._files = files
+        self.recent_refusals = RecentRefusals()
         special = SpecialNames(forwarded=settings.forwarded)
         self._known = LocalKnowledge(special=special) if files is None else files.knowledge
         refusals = Refusals()  # an address may be an upstream of several pools
@@ -95,13 +100,28 @@ class App:
         )
         last_resort = self.surroundings.last_resort
         self._resolver = Resolver(exchanger, self._cache, settings.resolver, self._known, wall, last_resort=last_resort)
+        self.portal = Portal(
+            settings.portal,
+            self._resolver,
+            Needs(
+                takes=lambda key: self._routes.of_key(key) is None,
+                vet=self._vet_unverified,
+                ask_upstreams=self._pool.exchange_soon,
+                standing=self._standing,
+                started=self._cache.forget_failures,
+                told=told,
+                wall=wall or (lambda: 0),
+            ),
+        )
         self._stopping = trio.Event()
 
     async def serve(
         self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket], started: Callable[[], None]
     ) -> None:
         """Answer on bound sockets until `stop`; `started` is called when queries are taken."""
-        self._forwarding.avoid({sock.getsockname()[:2] for sock in (*udp, *tcp)})
+        own = {sock.getsockname()[:2] for sock in (*udp, *tcp)}
+        self._forwarding.avoid(own)
+        self.portal.avoid(own)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._run_upstreams)
             await nursery.start(self._resolver.run)
@@ -114,8 +134,10 @@ class App:
                 if self._files is not None:
                     nursery.start_soon(self._files.watch, self._learn)
                 nursery.start_soon(self._forwarding.watch, self._ask_others)
+                await nursery.start(self.portal.run)
                 started()
                 await self._stopping.wait()
+                self.portal.end("the service ends")
                 for listener in listeners:
                     listener.stop()
                 await self._resolver.stop(GRACE)
@@ -145,6 +167,8 @@ class App:
 
         Raises `UpstreamError` where neither kind could be learnt.
         """
+        if self.portal.text:
+            raise UpstreamError(f"{name} is asked of nobody now: a portal is open, and that is for a person's names")
         found: dict[int, list[IPv4Address | IPv6Address]] = {}
         problems: list[str] = []
 
@@ -173,6 +197,8 @@ class App:
 
     def moved(self, change: Change) -> None:
         """The machine has slept, is in another network, or its clock was set."""
+        if change.kind is not Kind.CLOCK:
+            self.portal.end("the network has changed, or may have")
         self.surroundings.take(change)
         for pool in (self._pool, *self._forwarding.pools):
             if change.kind is Kind.CLOCK:
@@ -193,12 +219,19 @@ class App:
     def _report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
         """Something has happened to an upstream, be it one for a zone alone."""
         report_event(event, zone)
+        self.recent_refusals.take(event)
         if zone is None:
+            if isinstance(event, Judged) and event.verdict.connects and not event.again:
+                self.portal.end(f"{event.upstream} stands, verified", verified=True)
             self.surroundings.notice()
         if isinstance(event, Judged) and event.verdict.connects and not event.again:
             pools = (self._pool, *self._forwarding.pools)
             if any([upstream for upstream, _ in pool.standing] == [event.upstream] for pool in pools):
                 self._cache.forget_failures()  # nothing stood before: what was asked meanwhile is asked anew
+
+    def _standing(self) -> str:
+        """The upstream that is asked now; "" where none can be."""
+        return next((line.upstream for line in self._pool.statistics().upstreams if line.state == "open"), "")
 
     async def _run_upstreams(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections to all upstreams until cancelled."""
@@ -210,6 +243,10 @@ class App:
     def _answer_here(self, query: Query) -> bytes | None:
         """The reply to a query that goes to nobody, by what is known now."""
         return self._known.reply(query)
+
+    def _vet_unverified(self, query: Query, answer: Answer) -> Withheld | None:
+        """What takes the place of an answer by a captive portal's server, by what is known now."""
+        return self._known.vet_unverified(query, answer)
 
     def _ask_others(self, zone: ForwardZone) -> None:
         """A zone has other servers: what the earlier ones said is forgotten, and nothing under way is kept."""
@@ -232,7 +269,7 @@ class App:
     @property
     def commands(self) -> Mapping[str, Command]:
         """What a person may ask of it while it runs, by name."""
-        return CacheCommands(self._cache, self._resolver).commands
+        return {**CacheCommands(self._cache, self._resolver).commands, **self.portal.commands}
 
     def pack_cache(self, demands: str, wall: float) -> bytes:
         """What the cache holds, as a file; `demands` stands for what the upstreams were judged by.

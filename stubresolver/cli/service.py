@@ -229,6 +229,7 @@ class Service:
         days, state = list_age(self._trust.log_list, utc_now())
         return "".join(
             (
+                f"; {self._app.portal.text}" if self._app.portal.text else "",
                 f"; REPORT MODE for {reporting}" if reporting else "",
                 "" if state is Freshness.FRESH else f"; LOG LIST {days} days old ({state})",
                 f"; {self._clock}" if self._clock else "",
