@@ -28,7 +28,7 @@ import trio
 from cryptography.utils import CryptographyDeprecationWarning
 
 from bench.process import CannotMeasure, Program
-from bench.soak_faults import draw
+from bench.soak_faults import KINDS, draw
 from bench.soak_load import LATE, Load
 from bench.soak_world import SoakWorld
 from stubresolver.cli.control import ask_service
@@ -198,6 +198,7 @@ def _document(load: Load, findings: Findings, arguments: argparse.Namespace) -> 
         "asked": outcome.asked,
         "answered": outcome.answered,
         "SERVFAIL": outcome.failed,
+        "SERVFAIL by fault": dict(outcome.failures.most_common()),
         "wrong": len(outcome.wrong),
         "late": len(outcome.late),
         "slowest seconds": round(outcome.slowest, 3),

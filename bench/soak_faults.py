@@ -1,8 +1,8 @@
 """The faults of a soak: which, where and for how long, drawn from one seed and so the same for the same seed.
 
 Each kind comes once at first, briefly, so that whatever it makes the service load or remember is there when its memory
-is looked at. Most befall one of two upstreams, and the other is well; one in eight befalls both, and then SERVFAIL may be
-the best that can be had.
+is looked at. Most befall one of two upstreams, and the other is well; one in eight befalls both, and then SERVFAIL may
+be the best that can be had.
 """
 
 import itertools

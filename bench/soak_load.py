@@ -39,6 +39,7 @@ class Outcome:
     under_way: int = 0
     slowest: float = 0.0
     kinds: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)  # SERVFAIL by the fault that was at work
     wrong: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
 
@@ -91,6 +92,7 @@ class Load:
             outcome.note(outcome.wrong, f"{name}: {problem} ({moment}): {reply[:80].hex()}")
         elif reply[3] & 15 in _FAILED:
             outcome.failed += 1
+            outcome.failures[", ".join(moment.split(", ")[:2])] += 1
         else:
             outcome.answered += 1
 

@@ -2,7 +2,8 @@
 
     python sniffer.py [INTERFACE] > packets
 
-It listens on all interfaces, or on the one that is named. It says "listening" first, and ends at the end of its input after what has arrived until then.
+It listens on all interfaces, or on the one that is named; says "listening" first, and ends at the end of its input
+after what has arrived until then.
 """
 
 import select
