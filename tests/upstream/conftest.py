@@ -66,12 +66,16 @@ class Internet:
     handlers: dict[str, Handler | Exception] = field(default_factory=dict)
     servers: list[ServerSide] = field(default_factory=list)
     dialled: list[tuple[float, str]] = field(default_factory=list)
+    delays: dict[str, float] = field(default_factory=dict)  # until a TCP connection stands
 
     async def open_tcp(self, upstream: Upstream) -> trio.abc.Stream:
         """The seam of `dial`."""
         await trio.lowlevel.checkpoint()
-        self.dialled.append((trio.current_time(), str(upstream.address)))
-        handler = self.handlers[str(upstream.address)]
+        shared = str(upstream) in self.handlers  # several upstreams at one address
+        where = str(upstream if shared else upstream.address)
+        self.dialled.append((trio.current_time(), where))
+        await trio.sleep(self.delays.get(where, 0.0))
+        handler = self.handlers[where]
         if isinstance(handler, Exception):
             raise handler
         ours, theirs = memory_stream_pair()
