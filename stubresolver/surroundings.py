@@ -86,10 +86,17 @@ class Surroundings:
 
     @property
     def _dark(self) -> bool:
-        """Whether no connection stands and it was tried, or cannot be."""
+        """Whether no connection stands, and to make one was tried in vain or is impossible.
+
+        Not while one that has served and has not failed since could be made again: a connection that was idle ends.
+        """
         lines = self._statistics().upstreams
-        tried = any(line.failures_in_row for line in lines) or self.network.reachable is False
-        return tried and all(line.state != "open" for line in lines)
+        if any(line.state == "open" for line in lines):
+            return False
+        if self.network.reachable is False:
+            return True
+        served = (line for line in lines if line.connections and line.state != "silent")
+        return any(line.failures_in_row for line in lines) and all(line.failures_in_row for line in served)
 
     def take(self, change: Change) -> None:
         """Something has changed."""

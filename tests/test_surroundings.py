@@ -59,6 +59,9 @@ def test_the_last_resort_is_for_when_nothing_stands_and_something_failed():
     assert World(UNREACHED, UNTRIED).around.last_resort(ask()) is not None
     silent = replace(STANDS, state="silent")
     assert World(UNREACHED, silent).around.last_resort(ask()) is not None
+    idle = replace(UNTRIED, connections=3)
+    assert World(UNREACHED, idle).around.last_resort(ask()) is None, "one that has served may serve again"
+    assert World(UNREACHED, replace(UNREACHED, connections=3)).around.last_resort(ask()) is not None
     away = World(UNTRIED)
     away.around.network = away.around.network.__class__("", reachable=False)
     assert away.around.last_resort(ask()) is not None

@@ -26,6 +26,7 @@ from stubresolver.netwatch.netlink import (
     Route,
     Surroundings,
     interrupts,
+    left,
     link_request,
     link_runs,
     messages,
@@ -113,9 +114,9 @@ class Monitor:
             while True:
                 interrupted = await self._burst(events)
                 surroundings = await self._looked()
-                same = network_key(surroundings, self._salt) == network_key(self._surroundings, self._salt)
+                elsewhere = interrupted or left(self._surroundings, surroundings)
                 self._surroundings = surroundings
-                if interrupted or not same:
+                if elsewhere:
                     self._tell()
 
     def _tell(self) -> None:

@@ -121,23 +121,38 @@ def interrupts(message: Message, surroundings: Surroundings) -> bool:
     return False
 
 
+def left(before: Surroundings, after: Surroundings) -> bool:
+    """Whether a way that there was is another one now, or gone; or there is one where there was none at all.
+
+    One more way is no such thing: a network has IPv4 first and IPv6 a second later, and what stands stays.
+    """
+    if not any(before):
+        return any(after)
+    return any(
+        route is not None and (now is None or _way(route) != _way(now))
+        for route, now in zip(before, after, strict=True)
+    )
+
+
 def network_key(surroundings: Surroundings, salt: bytes) -> str:
     """What stands for the network that the machine is in, and says nothing of it; "" where it is in none.
 
-    Of our own IPv6 addresses only the prefix counts: temporary ones (RFC 8981) change each day in the same network.
+    The ways of IPv4 say which one it is, where there are any: those of IPv6 may come later.
     """
-    if not any(surroundings):
-        return ""
-    parts = [
-        b"-" if route is None else b"%d %s %s" % (route.interface, route.gateway.hex().encode(), _prefix(route.source))
-        for route in surroundings
-    ]
-    return blake2b(b"\n".join(parts), digest_size=8, key=salt).hexdigest()
+    ways = [(number, route) for number, route in enumerate(surroundings) if route is not None]
+    four = [(number, route) for number, route in ways if len(route.source) == 4]
+    parts = [b"%d %s" % (number, _way(route)) for number, route in four or ways]
+    return blake2b(b"\n".join(parts), digest_size=8, key=salt).hexdigest() if parts else ""
 
 
-def _prefix(source: bytes) -> bytes:
-    """An IPv4 address, or the network's part of an IPv6 address (RFC 4291 s2.5.4), as hexadecimal digits."""
-    return (source[:8] if len(source) == 16 else source).hex().encode()
+def _way(route: Route) -> bytes:
+    """A route as octets.
+
+    Of our own IPv6 addresses only the prefix (RFC 4291 s2.5.4): temporary ones (RFC 8981) change each day in the same
+    network.
+    """
+    source = route.source[:8] if len(route.source) == 16 else route.source
+    return b"%d %s %s" % (route.interface, route.gateway.hex().encode(), source.hex().encode())
 
 
 def _request(kind: int, sequence: int, body: bytes) -> bytes:

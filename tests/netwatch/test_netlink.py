@@ -18,6 +18,7 @@ from stubresolver.netwatch.netlink import (
     Message,
     Route,
     interrupts,
+    left,
     link_request,
     link_runs,
     messages,
@@ -146,20 +147,32 @@ def test_what_interrupts_nothing():
 def test_the_key_of_a_network():
     """Interface, router, our IPv4 address and the IPv6 prefix make another network; a temporary address does not."""
     six = Route(3, ip_address("fe80::1").packed, ip_address("2001:db8::1:2:3:4").packed)
-    key = network_key((HOME, six), SALT)
     temporary = Route(3, six.gateway, ip_address("2001:db8::9:9:9:9").packed)
-    assert network_key((HOME, temporary), SALT) == key
+    assert network_key((temporary,), SALT) == network_key((six,), SALT)
+    assert not left((HOME, six), (HOME, temporary))
     others = [
-        (Route(4, ROUTER, HERE), six),
-        (Route(3, HERE, HERE), six),
-        (Route(3, ROUTER, ROUTER), six),
-        (HOME, Route(3, six.gateway, ip_address("2001:db8:0:1::1").packed)),
-        (HOME, None),
+        (Route(4, ROUTER, HERE), None),
+        (Route(3, HERE, HERE), None),
+        (Route(3, ROUTER, ROUTER), None),
+        (None, Route(3, six.gateway, ip_address("2001:db8:0:1::1").packed)),
         (None, six),
+        (HOME, HOME),
     ]
-    keys = {network_key(other, SALT) for other in others}
-    assert len(keys) == len(others)
-    assert key not in keys
+    keys = {network_key(other, SALT) for other in [*others, (HOME, None)]}
+    assert len(keys) == len(others) + 1
+    assert all(left((HOME, six), other) for other in others)
+
+
+def test_ipv6_that_comes_a_second_later_is_no_other_network():
+    """One more way leaves what stands alone, and the network's key is what it was; one way less does not."""
+    six = Route(3, ip_address("fe80::1").packed, ip_address("2001:db8::1:2:3:4").packed)
+    assert not left((HOME, None), (HOME, six))
+    assert network_key((HOME, None), SALT) == network_key((HOME, six), SALT)
+    assert left((HOME, six), (HOME, None))
+    assert left((HOME, six), (None, six))
+    assert left((None, None), (None, six))
+    assert not left((None, None), (None, None))
+    assert not left((HOME, six), (HOME, six))
 
 
 def test_no_network_has_no_key():
