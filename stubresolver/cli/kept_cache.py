@@ -3,7 +3,8 @@
 It is a diary of what was asked and a source of answers, so it is for the service's user alone: mode 0600, and a file of
 another owner, one that others may read or write, a link, or anything that is no plain file is left alone. Whatever is
 wrong with it is one line in the log and never an error. Taken away, so that what is flushed later does not come back
-after a crash. Where it is not wanted (`persist = false`), one that was left by an earlier start is taken away, too.
+after a crash. Where it is not wanted (`persist = false`), one that was left by an earlier start is taken away, too; so
+is, unread, what a process left beside it that was killed while it wrote.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ class KeptCache:
 
     async def restore(self, app: App, trust: Trust) -> None:
         """Give the answers of an earlier start to the cache, while the service answers already."""
+        remove_halves(self._file)
         try:
             octets = take_file(self._file, self._limit)
             if octets is not None and self._persist:
@@ -92,6 +94,15 @@ def _hold(status: os.stat_result, limit: int) -> None:
         raise BadInput("expected a plain file of our own with mode 0600; it was left alone")
     if status.st_size > limit:
         raise BadInput(f"{status.st_size} octets, expected at most {limit}; it was left alone")
+
+
+def remove_halves(file: Path) -> None:
+    """Take away what `put_file` leaves where it is killed: as much of a diary as the file itself."""
+    with contextlib.suppress(OSError):  # a folder that is not there, or not ours, has none of ours
+        for half in file.parent.glob(f".{file.name}.*"):
+            status = half.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                half.unlink()
 
 
 def put_file(file: Path, octets: bytes) -> None:

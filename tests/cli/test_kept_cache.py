@@ -2,7 +2,10 @@
 
 import logging
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from stubresolver.app import App
 from stubresolver.cache import CacheOptions
 from stubresolver.cli.kept_cache import KeptCache, demands_digest, kept_cache, put_file, take_file
 from stubresolver.config import Settings
+from stubresolver.control.protocol import Request
 from stubresolver.errors import BadInput
 from stubresolver.trust import load_trust
 from stubresolver.upstream import parse_upstream
@@ -82,6 +86,31 @@ async def test_not_wanted(autojump_clock: object, tmp_path: Path) -> None:
     assert not file.exists()
 
 
+KILLED = """
+import os, pathlib, signal, sys
+from stubresolver.cli.kept_cache import put_file
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+put_file(pathlib.Path(sys.argv[1]), b"names")
+"""
+
+
+@pytest.mark.parametrize("persist", [True, False])
+def test_half_of_a_file_is_taken_away(tmp_path: Path, persist: bool) -> None:
+    """A kill between the first octet and the rename leaves names on the disk: the next start removes these alone."""
+    file, settings = tmp_path / "cache.bin", replace(KEPT, cache=CacheOptions(persist=persist))
+    killed = subprocess.run([sys.executable, "-c", KILLED, file], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    [half] = tmp_path.iterdir()
+    assert half.read_bytes() == b"names"
+    for name in (".cache.bin", "cache.bin.old", ".evidence.x"):
+        (tmp_path / name).touch()
+    (tmp_path / ".cache.bin.folder").mkdir()
+    (tmp_path / ".cache.bin.link").symlink_to(tmp_path / "cache.bin.old")
+    trio.run(restart, file, settings)
+    assert names_in(tmp_path) == [".cache.bin", ".cache.bin.folder", ".cache.bin.link", ".evidence.x", "cache.bin.old"]
+    trio.run(restart, tmp_path / "absent" / "cache.bin", settings)
+
+
 async def test_other_demands(autojump_clock: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was kept under another upstream, policy or log list is forgotten."""
     file, app = tmp_path / "cache.bin", App(KEPT, {})
@@ -105,7 +134,7 @@ async def test_forgotten_meanwhile(autojump_clock: object, tmp_path: Path, name:
     after = App(KEPT, {})
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(after.commands["cache.flush"], name)
+        nursery.start_soon(after.commands["cache.flush"], Request(command="cache.flush", name=name))
         await KeptCache(file, KEPT).restore(after, TRUST)
     assert not any(known(after, *names[:50]))
     assert after._cache.statistics().entries <= 50
