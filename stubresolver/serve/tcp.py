@@ -18,6 +18,7 @@ from ipaddress import ip_address
 
 import trio
 
+from stubresolver.serve.accepting import Acceptor
 from stubresolver.serve.answers import Answers
 from stubresolver.serve.asker import asker_of
 from stubresolver.serve.commons import Commons
@@ -48,6 +49,7 @@ class TcpStatistics:
     gave_way: int = 0  # busy ones that made no progress, and gave way to a newcomer
     unwritten: int = 0  # octets of answers that clients have not taken yet
     places: int = 0
+    short: int = 0  # attempts to let one in for which descriptors or memory were too short
 
 
 class TcpServer:
@@ -63,6 +65,7 @@ class TcpServer:
         self._answers = answers
         self._options = options
         self._front = Front(options) if front is None else front
+        self._acceptor = Acceptor(self._welcome, self.make_room)
         self._accepting = trio.CancelScope()
         self._connections: set[Connection] = set()
         self._ends: Counter[End] = Counter()
@@ -84,7 +87,7 @@ class TcpServer:
         async with trio.open_nursery() as connections:
             with self._accepting:
                 task_status.started()
-                await trio.serve_listeners(self._welcome, listeners, handler_nursery=connections)
+                await self._acceptor.run(listeners, connections)
             for connection in self._connections:
                 connection.stop_reading()
 
@@ -107,6 +110,7 @@ class TcpServer:
             gave_way=self._ends[End.GAVE_WAY],
             unwritten=self._commons.held,
             places=self._options.tcp_clients,
+            short=self._acceptor.short,
         )
 
     async def _welcome(self, stream: trio.SocketStream) -> None:

@@ -9,6 +9,8 @@
   costs an eighth of fetching it.
 - Nothing that a client sends and nothing that the kernel says of an answer ends the loop: what cannot be sent is
   dropped and counted, as the network itself may drop any datagram.
+- Where memory is short datagrams are dropped, too; and a socket that stays readable without giving any is left alone
+  for a moment, so that it does not take a processor.
 - The socket belongs to the caller. Answers that were promised can still leave after `serve` has ended, until the
   caller closes it.
 """
@@ -41,6 +43,9 @@ _DEEP: Final = 256 << 10
 # A burst of 1,300 questions, which fill a socket of 1 MiB, is taken within a tenth of a second; what stands for longer
 # than half of that is no burst.
 _STANDING: Final = 0.05
+
+
+_PAUSE: Final = 0.01  # seconds until a socket is asked again that was readable and gave nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,14 @@ class UdpServer:
             task_status.started()
             while True:
                 await trio.lowlevel.wait_readable(self._sock)
-                while self._drain(trio.current_time()):
-                    await trio.lowlevel.checkpoint()
+                before = self._received
+                try:
+                    while self._drain(trio.current_time()):
+                        await trio.lowlevel.checkpoint()
+                except MemoryError:
+                    self._unsent += 1  # at least; whoever asked will ask again
+                if self._received == before:  # ENOBUFS, ENOMEM: it stays readable, and gives nothing
+                    await trio.sleep(_PAUSE)
 
     def stop(self) -> None:
         """Read no more queries; answers that were promised still leave."""
