@@ -7,7 +7,7 @@ that pipelined queries that came in one segment leave in few.
 The connection *owes* an answer from the moment a query is taken until the answer has been written. Of that one number
 follows all else:
 - idle (RFC 7766 s3: the server "has sent responses to all the queries it has received on that connection") is to owe
-  nothing, and only then does the idle limit run;
+  nothing and to have no query that waits to be taken, and only then does the idle limit run;
 - full is to owe `tcp_queries` answers or to hold much unwritten output, and then reading stops: the kernel's window
   fills and holds the client back;
 - slow is to owe answers and to have had none taken for a while: then it may have to give its place to another;
@@ -74,6 +74,7 @@ class Connection:
         self._asker = asker
         self._commons = commons or Commons()
         self._owed = 0
+        self._received = 0  # queries that wait to be taken
         self._output: list[bytes] = []
         self._unwritten = 0  # octets in `_output` and in the write under way
         self._has_read_all = False
@@ -86,7 +87,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """True if every query has been answered (RFC 7766 s3)."""
-        return self._owed == 0
+        return not (self._owed or self._received)
 
     async def run(self) -> None:
         """Serve until the client or a limit ends it. Raises nothing that a client can cause."""
@@ -124,14 +125,16 @@ class Connection:
         try:
             while data := await self._stream.receive_some(_RECEIVE):
                 wires = frames.feed(bytes(data))
+                self._receive(len(wires))
                 turn = 0
-                for number, wire in enumerate(wires):
+                for wire in wires:
                     while self._owed >= self._options.tcp_queries or self._unwritten > _FULL_OUTPUT:
                         self._room = trio.Event()
                         await self._room.wait()
                     if not turn:
-                        turn = await self._commons.turn(len(wires) - number)
+                        turn = await self._commons.turn(self._received)
                     turn -= 1
+                    self._received -= 1
                     if not self._take(wire):
                         self.end = End.MALFORMED
                         return
@@ -139,6 +142,18 @@ class Connection:
             # RFC 7766 s6.2.4: if a client has closed the session "before all pending responses have been sent, then
             # the server MUST NOT attempt to send those responses".
             self.abort(End.RESET)
+
+    def _receive(self, queries: int) -> None:
+        """So many whole queries have come, and while one is not answered, no idle limit runs.
+
+        RFC 7766 s6.2.3: "servers SHOULD reset the idle timeout on the receipt of a full DNS message, rather than on
+        receipt of any part of a DNS message": a client that trickles octets is idle.
+        """
+        if queries:
+            if self.is_idle:
+                self.since = trio.current_time()
+            self._received = queries
+            self._reading.deadline = math.inf
 
     def _take(self, wire: bytes) -> bool:
         """Take one message; False if it deserves no answer, so that the connection is of no use."""
@@ -151,10 +166,10 @@ class Connection:
             refusal = self._front.refuse(wire, error, self.address, now, tcp=True)
             if refusal is None:
                 return False
-            self._owe(now)
+            self._owed += 1
             self._reply(refusal)
             return True
-        self._owe(now)
+        self._owed += 1
         answer = None if query.is_remembered else self._front.greet(query, self.address, now, tcp=True)
         if answer is None:
             answer = self._answers.answer_nowait(query, now)
@@ -165,17 +180,6 @@ class Connection:
         else:
             self._reply(answer)
         return True
-
-    def _owe(self, now: float) -> None:
-        """One answer more is owed, and while one is, no idle limit runs.
-
-        RFC 7766 s6.2.3: "servers SHOULD reset the idle timeout on the receipt of a full DNS message, rather than on
-        receipt of any part of a DNS message": a client that trickles octets is idle.
-        """
-        if not self._owed:
-            self.since = now
-        self._owed += 1
-        self._reading.deadline = math.inf
 
     def _reply(self, answer: bytes) -> None:
         """Queue one answer; what comes after the connection's end reaches nobody."""
@@ -216,5 +220,5 @@ class Connection:
         self._commons.hold(-octets)
         self._room.set()
         self.since = trio.current_time()
-        if self._owed == 0:
+        if self.is_idle:
             self._reading.deadline = self.since + self._options.tcp_idle_seconds

@@ -68,6 +68,7 @@ class TcpServer:
         self._acceptor = Acceptor(self._welcome, self.make_room)
         self._accepting = trio.CancelScope()
         self._connections: set[Connection] = set()
+        self._held: Counter[bytes] = Counter()  # connections of each address, until their streams are closed
         self._ends: Counter[End] = Counter()
         self._accepted = 0
         self._refused = 0
@@ -139,22 +140,28 @@ class TcpServer:
             commons=self._commons,
         )
         self._connections.add(connection)
+        self._held[address] += 1
         try:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            self._held[address] -= 1
+            if not self._held[address]:
+                del self._held[address]
             self._ends[connection.end] += 1
             self._queries += connection.queries
             self._malformed += connection.malformed
 
     def make_room(self) -> bool:
         """Close the connection that is worth least; False where each of them is busy and quick."""
-        held = Counter(connection.address for connection in self._connections)
         latest = trio.current_time() - _SLOW
-        worthless = [each for each in self._connections if each.is_idle or each.since <= latest]
-        if not worthless:
+        victim, least = None, (True, 0, latest)
+        for each in self._connections:
+            worth = (not each.is_idle, -self._held[each.address], each.since)
+            if worth < least and (each.is_idle or each.since <= latest):
+                victim, least = each, worth
+        if victim is None:
             return False
-        victim = min(worthless, key=lambda each: (not each.is_idle, -held[each.address], each.since))
         victim.abort(End.EVICTED if victim.is_idle else End.GAVE_WAY)
         self._connections.discard(victim)
         return True

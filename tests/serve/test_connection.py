@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from stubresolver.serve import Front, ListenOptions
-from stubresolver.serve.commons import _MOST
+from stubresolver.serve.commons import _MOST, Commons
 from stubresolver.serve.connection import Connection, End
 from stubresolver.wire.framing import FrameReader, frame
 
@@ -351,3 +351,36 @@ async def test_own_answers_are_owed_like_others(answers, ask):
         assert answers.asked == 0
         assert client.connection.is_idle
         await client.stream.aclose()
+
+
+async def test_query_that_waits_for_its_turn_is_no_idleness(answers, ask, autojump_clock):
+    """Who has asked and is not heard yet, because others have their turn, is neither idle nor cut off for it."""
+    commons = Commons()
+    client = Client(answers)
+    client.connection._commons = commons
+    while commons._left:
+        await commons.turn(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        await trio.sleep(9)
+        await client.stream.send_all(frame(ask("hit", 1)) + frame(ask("hit", 2)))
+        await trio.sleep(9)
+        assert not client.connection.is_idle
+        assert client.connection.since == pytest.approx(9)
+        nursery.start_soon(commons.run)
+        assert await client.numbers(2) == [1, 2]
+        await wait_all_tasks_blocked()
+        assert client.connection.is_idle
+        nursery.cancel_scope.cancel()
+
+
+async def test_late_answer_after_the_end_holds_nothing(answers, ask):
+    """What comes for a connection that has ended is not counted among what clients have still to take."""
+    client = Client(answers)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        await client.stream.send_all(frame(ask("miss", 1)))
+        await wait_all_tasks_blocked()
+        client.connection.abort(End.GAVE_WAY)
+    answers.release()
+    assert client.connection._commons.held == 0
