@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -20,10 +21,12 @@ from stubresolver.cli.common import (
 )
 from stubresolver.cli.files import write_new
 from stubresolver.cli.shown import chain_facts, clean, kept_verdict, make_table, show_chain, show_verdict
-from stubresolver.config import load_settings
-from stubresolver.errors import BadInput
+from stubresolver.config import Settings, load_log_list, load_settings
+from stubresolver.errors import BadInput, ConfigError
 from stubresolver.evidence import EvidenceStore, Record
+from stubresolver.trust import clock_floor
 from stubresolver.upstream import parse_upstream
+from stubresolver.verify import Outcome, judge_clock
 
 _SHOWN_ID = 12  # hex digits: enough to name one of millions
 
@@ -176,7 +179,8 @@ def prune(
     newest of each upstream stays, and the newest that was allowed. The file is bounded without this, too.
 
     By --future, all that is dated after now goes. It is the way out where upstreams were allowed while the clock was
-    ahead: now that it is right, `clock.floor` holds those times against it. Look at the clock first.
+    ahead: now that it is right, `clock.floor` holds those times against it. Look at the clock first: one that is behind
+    this release or the log list is wrong now, and nothing is dropped by it.
 
     Exit status: 0 done, 1 the evidence cannot be read or written, 2 bad input.
     """
@@ -185,6 +189,8 @@ def prune(
     now = utc_now()
     moment = None if before is None else parse_since(before, "--before", now)
     octets = None if keep is None else parse_size(keep, "--keep")
+    if future:
+        _trust_clock(load_settings(config_file), now)
     with _evidence(config_file) as store:
         pruned = store.prune(keep_octets=octets, before=moment, after=now if future else None, dry_run=dry_run)
     if as_json:
@@ -192,6 +198,16 @@ def prune(
         return
     would = "would be " if dry_run else ""
     click.echo(f"{would}dropped: {pruned.allowed} allowed, {pruned.refused} refused; {pruned.octets} octets")
+
+
+def _trust_clock(settings: Settings, now: datetime) -> None:
+    """Raise `BadInput` for a clock that is behind what nobody's evidence says."""
+    log_list = None
+    with contextlib.suppress(ConfigError):  # a list that does not read says nothing of the time
+        log_list = load_log_list(settings.log_list_file)
+    finding = judge_clock(clock_floor(log_list, None), now)
+    if finding.outcome is not Outcome.PASS:
+        raise BadInput(f"{finding.detail}; nothing was dropped: what is dated after such a clock may well be right")
 
 
 @command.command("events")

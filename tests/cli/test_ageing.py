@@ -100,6 +100,20 @@ def test_clock_that_is_behind_is_named_and_there_is_a_way_out(
     assert run("check", "--config", files.config, upstream).status == 0
 
 
+def test_clock_that_is_wrong_now_drops_nothing(run: Run, world: World, files: Files, remember: Remember) -> None:
+    """Behind the log list it is the clock that must be set: by it all that is right would seem to be of the future."""
+    remember(world.issue(), world.now + 40 * DAY)
+    age(world, files, -2)
+    for extra in ((), ("--dry-run",), ("--before", "900d")):
+        done = run("evidence", "prune", "--future", *extra, "--config", files.config)
+        assert (done.status, done.out) == (2, "")
+        assert "the pinned log list is of" in done.err
+        assert "nothing was dropped: what is dated after such a clock may well be right" in done.err
+    files.log_list.write_text("{")
+    done = run("evidence", "prune", "--future", "--config", files.config)
+    assert done.out.startswith("dropped: 1 allowed, 0 refused")
+
+
 def test_chain_from_a_file_has_a_floor_unless_its_time_is_named(run: Run, world: World, files: Files) -> None:
     """Judged for now, a list from the day after tomorrow says that the clock is wrong; for a time of its own, not."""
     age(world, files, -2)
