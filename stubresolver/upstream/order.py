@@ -69,11 +69,12 @@ def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], 
     if strict:
         return min((each.number for each in candidates), default=None)
     families = Counter(each.address.version for each in attempts)
-    transports: Counter[Transport] = Counter(each.transport for each in attempts)
+    both: Counter[tuple[int, Transport]] = Counter((each.address.version, each.transport) for each in attempts)
 
     def key(each: Candidate) -> tuple[object, ...]:
         behind, provider, blocked, transport = each.grade
-        tried = families[each.upstream.address.version], transports[each.upstream.transport]
+        family = each.upstream.address.version
+        tried = families[family], both[family, each.upstream.transport]
         return behind, provider, blocked, *tried, transport, each.lost, not each.favourite, each.number
 
     best = min(candidates, key=key, default=None)
