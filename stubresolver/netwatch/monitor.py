@@ -2,8 +2,8 @@
 
 Its messages only wake us; then it is asked for its route to each upstream, and what differs counts. So messages that
 were lost (ENOBUFS) cost nothing, a lifetime that is renewed or a container that starts is no change, and a VPN's policy
-route is one. They come in bursts: after the first one we wait for a twentieth of a second of quiet, half a second at most,
-and read no more of them than a few hundred in a burst, however many there are.
+route is one. They come in bursts: after the first one we wait for a twentieth of a second of quiet, half a second at
+most, and read no more of them than a few hundred in a burst, however many there are.
 
 Only the kernel is believed (sender's port id 0, netlink(7)). Asking may wait for a lock of the kernel's, so it is done
 in a thread. Without netlink (a container, a sandbox) nothing is watched: that is said once, and all else works.
