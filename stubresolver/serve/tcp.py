@@ -2,7 +2,8 @@
 
 - At most `tcp_clients` connections. When all are taken, the longest idle one of the address that holds most gives way:
   a host that opens many connections pushes out its own first. If none is idle, the one that has been owed answers for
-  longest without taking any, if that is more than `_SLOW`; else the newcomer is closed. So neither clients that never
+  longest without taking any, if that is more than `_SLOW`; else the newcomer waits as long once, and is then closed.
+  As many may wait as there are places. So neither clients that never
   read nor questions that are never answered keep others out.
 - `stop` ends listening and reading; `serve` then returns as soon as every answer that is owed has been written. How
   long that may take is the caller's cancel scope.
@@ -70,6 +71,7 @@ class TcpServer:
         self._connections: set[Connection] = set()
         self._held: Counter[bytes] = Counter()  # connections of each address, until their streams are closed
         self._ends: Counter[End] = Counter()
+        self._newcomers = 0  # who wait for a place
         self._accepted = 0
         self._refused = 0
         self._denied = 0
@@ -127,7 +129,7 @@ class TcpServer:
         if not self._front.allows(address):
             self._denied += 1
             return
-        if len(self._connections) >= self._options.tcp_clients and not self.make_room():
+        if not await self._finds_place():
             self._refused += 1
             return
         connection = Connection(
@@ -151,6 +153,21 @@ class TcpServer:
             self._ends[connection.end] += 1
             self._queries += connection.queries
             self._malformed += connection.malformed
+
+    async def _finds_place(self) -> bool:
+        """Whether there is a place for one more, now or in a moment."""
+        if len(self._connections) < self._options.tcp_clients or self.make_room():
+            return True
+        if self._newcomers >= self._options.tcp_clients:
+            return False
+        self._newcomers += 1
+        try:
+            await trio.sleep(_SLOW)
+        finally:
+            self._newcomers -= 1
+        if self._accepting.cancel_called:
+            return False
+        return len(self._connections) < self._options.tcp_clients or self.make_room()
 
     def make_room(self) -> bool:
         """Close the connection that is worth least; False where each of them is busy and quick."""

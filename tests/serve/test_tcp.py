@@ -139,8 +139,9 @@ async def test_greedy_host_pushes_out_its_own(answers, ask, listening, connect):
         nursery.cancel_scope.cancel()
 
 
-async def test_newcomer_is_closed_if_all_are_busy(answers, ask, listening, connect):
-    """Nobody who is owed an answer is cut off for a newcomer."""
+async def test_newcomer_is_closed_if_all_are_busy(answers, ask, listening, connect, monkeypatch):
+    """Nobody who was owed an answer for a moment only is cut off for a newcomer."""
+    monkeypatch.setattr(trio, "sleep", lambda _: trio.lowlevel.checkpoint())
     server = TcpServer(listening, answers, ListenOptions(tcp_clients=2))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
@@ -152,6 +153,20 @@ async def test_newcomer_is_closed_if_all_are_busy(answers, ask, listening, conne
         answers.release()
         assert [await numbers(client, 1) for client in busy] == [[0], [1]]
         assert server.statistics().refused == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_newcomer_waits_a_moment_for_a_place(answers, ask, listening, connect):
+    """Where nobody may be cut off now but soon may be, the newcomer is served in the end instead of closed at once."""
+    server = TcpServer(listening, answers, ListenOptions(tcp_clients=1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        busy, newcomer = connect(listening[0]), connect(listening[0])
+        await busy.send_all(frame(ask("miss", 1)))
+        await until(lambda: answers.waiting and server.statistics().accepted == 2)
+        await newcomer.send_all(frame(ask("hit", 2)))
+        assert await numbers(newcomer, 1) == [2]
+        assert await is_closed(busy)
         nursery.cancel_scope.cancel()
 
 
