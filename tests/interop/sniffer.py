@@ -6,6 +6,7 @@ It listens on all interfaces, or on the one that is named; says "listening" firs
 after what has arrived until then.
 """
 
+import errno
 import select
 import socket
 import sys
@@ -21,6 +22,10 @@ def write_down(sock: socket.socket) -> None:
         try:
             packet = sock.recv(1 << 17)
         except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # packet(7): "Interface is not up"; it will be, or nothing passes it
+                raise
             return
         print(packet.hex())  # noqa: T201 - its output
 
