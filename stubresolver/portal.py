@@ -48,7 +48,7 @@ class Needs:
     vet: Callable[[Query, Answer], Replacement | None]
     ask_upstreams: Callable[[bytes, Reply], None]
     standing: Callable[[], str]  # the upstream that answers; "" where none does
-    started: Callable[[], None] = lambda: None  # called when one has begun
+    started: Callable[[], object] = lambda: None  # called when one has begun
     told: Callable[[], None] = lambda: None  # called after each change
     wall: Callable[[], int] = lambda: 0  # seconds since 1970
 

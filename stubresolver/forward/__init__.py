@@ -1,6 +1,6 @@
 """Forward zones (split DNS): names that have servers of their own."""
 
-from stubresolver.forward.forwarding import Forwarding
+from stubresolver.forward.forwarding import Forwarding, ZoneStatistics
 from stubresolver.forward.leases import Leases, Place, find_leases, parse_places
 from stubresolver.forward.options import ForwardOptions, PortalOptions
 from stubresolver.forward.resolvconf import ServerFile
@@ -14,6 +14,7 @@ __all__ = [
     "Place",
     "PortalOptions",
     "ServerFile",
+    "ZoneStatistics",
     "find_leases",
     "parse_forward",
     "parse_places",

@@ -40,6 +40,16 @@ class _Plain:
             self.exchanger.use(self.file.servers, f"{self.zone}: {self.file.problem}")
 
 
+@dataclass(frozen=True, slots=True)
+class ZoneStatistics:
+    """What is known of one table's servers."""
+
+    zone: ForwardZone
+    servers: tuple[UpstreamStatistics, ...]
+    clear: bool = False  # plain DNS
+    sent_in_clear: int = 0  # queries
+
+
 class Forwarding:
     """What runs for the forward zones."""
 
@@ -56,6 +66,7 @@ class Forwarding:
         turns, seconds = trio.CapacityLimiter(_AT_ONCE), options.query_timeout
         self._listening: Listening = ()
         self._pools: list[Pool] = []
+        self._secured: list[ForwardZone] = []  # those of the pools
         self._plain: list[_Plain] = []
         self._routes: list[Route] = []
         for zone in zones:
@@ -63,6 +74,7 @@ class Forwarding:
                 of_zone = {upstream: demands[upstream] for upstream in zone.upstreams}
                 pool = Pool(of_zone, options, _about(zone, report), refusals=refusals)
                 self._pools.append(pool)
+                self._secured.append(zone)
                 self._routes.append(Route(zone.zones, pool, zone.max_ttl))
             else:
                 file = None if zone.file is None else ServerFile(zone.file)
@@ -135,6 +147,18 @@ class Forwarding:
         """What is known of all servers."""
         found = [line for pool in self._pools for line in pool.statistics().upstreams]
         return (*found, *(line for plain in self._plain for line in plain.exchanger.statistics()))
+
+    def by_zone(self) -> tuple[ZoneStatistics, ...]:
+        """The same, with the zones that they are asked for; those with TLS first."""
+        secured = (
+            ZoneStatistics(zone, pool.statistics().upstreams)
+            for zone, pool in zip(self._secured, self._pools, strict=True)
+        )
+        plain = (
+            ZoneStatistics(each.zone, each.exchanger.statistics(), clear=True, sent_in_clear=each.exchanger.sent)
+            for each in self._plain
+        )
+        return (*secured, *plain)
 
 
 def _about(zone: ForwardZone, report: Callable[[PoolEvent, ForwardZone], None]) -> Callable[[PoolEvent], None]:
