@@ -215,6 +215,7 @@ class Lines:
                 line.answer_time = AnswerTime()
             self._ranking.moved(network)
             self._moved_at, self._settled_at = now, now + SETTLE_SECONDS
+            self._compare_at = NEVER  # until a while after something stands here
         self._anew(now)
 
     def clock_set(self) -> None:
