@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from stubresolver.config import (
     DEFAULT_UPSTREAMS,
+    PROFILE_KEYS,
     Settings,
     load_policy,
     load_policy_file,
     load_settings,
+    parse_profile,
     parse_settings,
     read_shipped,
 )
@@ -24,7 +26,7 @@ from stubresolver.config.grouping import group
 from stubresolver.errors import ConfigError
 from stubresolver.trust import load_trust
 from stubresolver.upstream import Upstream, parse_upstream
-from stubresolver.verify import Mode, Severity, lint
+from stubresolver.verify import Layer, Mode, Severity, lint, read_layers
 from stubresolver.verify.certificate import read_certificate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -382,3 +384,27 @@ def test_lint_reads_what_a_provider_demands() -> None:
     beside = frozenset({"name", "upstreams"})
     [problem] = lint(CORP.encode() + b"[tls]\nminimum = 1\n", "a.toml", read_shipped("policy.toml"), beside)
     assert (problem.severity, problem.line, problem.key) == (Severity.ERROR, 6, "tls.minimum")
+
+
+VALUES = st.sampled_from(
+    ["1", "true", '""', '"x"', "[]", "{}", '[""]', "[[]]", "1979-05-27", "nan", '"tls://[::1]#a"', "[{}]"]
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["name", "upstreams", "issuers", "ct", "odd"]), VALUES), max_size=4),
+    st.binary(max_size=6),
+    st.integers(0, len(CORP)),
+)
+def test_whatever_a_file_says_is_read_or_refused(pairs: list[tuple[str, str]], octets: bytes, place: int) -> None:
+    """No file of a provider ends the program with anything but a `ConfigError`, which names it."""
+    written = "".join(f"{key} = {value}\n" for key, value in pairs).encode()
+    for text in (written, CORP.encode()[:place] + octets + CORP.encode()[place:]):
+        problem = None
+        try:
+            profile = parse_profile(text, "a.toml", Path("a.toml"))
+            read_layers(Layer(read_shipped("policy.toml"), "shipped"), [Layer(text, "a.toml", PROFILE_KEYS)])
+        except ConfigError as error:
+            problem = error
+        assert problem is None or problem.file == "a.toml"
+        assert problem is not None or (profile.upstreams and profile.name)
