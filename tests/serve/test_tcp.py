@@ -141,7 +141,11 @@ async def test_greedy_host_pushes_out_its_own(answers, ask, listening, connect):
 
 async def test_newcomer_is_closed_if_all_are_busy(answers, ask, listening, connect, monkeypatch):
     """Nobody who was owed an answer for a moment only is cut off for a newcomer."""
-    monkeypatch.setattr(trio, "sleep", lambda _: trio.lowlevel.checkpoint())
+
+    async def at_once(_seconds):
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(trio, "sleep", at_once)
     server = TcpServer(listening, answers, ListenOptions(tcp_clients=2))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
