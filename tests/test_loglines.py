@@ -1,0 +1,69 @@
+"""The log's lines about upstreams: what goes wrong all night long fills no journal, and nothing new is left out."""
+
+import logging
+
+import pytest
+
+from stubresolver.errors import ConnectFailed
+from stubresolver.loglines import EventLog
+from stubresolver.upstream import ConnectionLost, DialFailed, Judged, parse_upstream
+from tests.test_app import FAILED, PASSED, judged
+
+ONE, OTHER = parse_upstream("tls://127.0.0.1#dns.lab"), parse_upstream("tls://127.0.0.2#dns.lab")
+
+
+def failed(upstream=ONE, why="unreachable"):
+    return DialFailed(upstream, ConnectFailed(f"{upstream}: {why}"))
+
+
+@pytest.fixture
+def lines(caplog):
+    """What events are logged as."""
+    caplog.set_level(logging.INFO, "stubresolver")
+
+    def told(*events):
+        log = EventLog()
+        for event in events:
+            log.report(event)
+        return [record.getMessage() for record in caplog.records]
+
+    return told
+
+
+def test_the_same_failure_again_and_again(lines):
+    """The first, second, fourth, eighth time: a thousand in a row are eleven lines, with their number."""
+    said = lines(*[failed()] * 1100)
+    assert len(said) == 11
+    assert said[:3] == [
+        f"{ONE}: unreachable",
+        f"{ONE}: unreachable (2 times in a row)",
+        f"{ONE}: unreachable (4 times in a row)",
+    ]
+    assert said[-1].endswith("(1024 times in a row)")
+
+
+def test_each_upstream_counts_for_itself(lines):
+    """What another one comes to says nothing of this one."""
+    assert len(lines(*[failed(ONE), failed(OTHER)] * 3)) == 4
+
+
+def test_another_failure_is_news(lines):
+    """A failure of another kind, and the first after a success, are told at once."""
+    assert len(lines(*[failed()] * 3, failed(why="refused"), failed())) == 4
+
+
+def test_after_a_success_it_begins_anew(lines):
+    """A connection that stood, or was lost, ends the row."""
+    said = lines(*[failed()] * 3, Judged(ONE, judged(PASSED)), failed(), failed())
+    assert [line.rpartition(": ")[2] for line in said[:2]] == ["unreachable", "unreachable (2 times in a row)"]
+    assert said[2].startswith(f"{ONE}: allowed")
+    assert len(said) == 5
+    assert len(lines(ConnectionLost(ONE, "reset"), ConnectionLost(ONE, "reset"))) == 5 + 2
+
+
+def test_refusals_count_alike(lines):
+    """A certificate that is refused for hours is told as rarely, and as loudly."""
+    said = lines(*[Judged(ONE, judged(FAILED))] * 5)
+    assert len(said) == 3
+    assert all("REFUSED" in line for line in said)
+    assert said[1].endswith("(2 times in a row)")
