@@ -193,7 +193,10 @@ def _problems(
         yield doubts.portal, "stubresolver portal --stop ends it at once"
     if not _stands(upstreams):
         reason = diagnosis.text or "no upstream has been verified yet"
-        yield f"no upstream can be asked: {reason}", _REMEDIES.get(diagnosis.kind.value, "")
+        yield (
+            f"no upstream can be asked: {reason}",
+            _REMEDIES.get(diagnosis.kind.value, "below stands what each of them says; it goes on by itself"),
+        )
     yield from _doubted(doubts, diagnosis)
 
 

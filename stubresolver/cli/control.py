@@ -33,9 +33,14 @@ def default_control_socket() -> Path:
 
 def ask_service(path: Path | None, command: str, result: type[_Result], name: str = "") -> _Result:
     """What the service answers; raises `BadInput` with what to do where it cannot be asked, or refuses."""
+    return request_service(path, Request(command=command, name=name), result)
+
+
+def request_service(path: Path | None, request: Request, result: type[_Result]) -> _Result:
+    """The same, for what needs more words."""
     file = path or default_control_socket()
     try:
-        line = _exchange(file, msgspec.json.encode(Request(command=command, name=name)) + b"\n")
+        line = _exchange(file, msgspec.json.encode(request) + b"\n")
     except FileNotFoundError:
         raise BadInput(
             f"{file}: not there: no service of this user is running; root finds the system's, --socket names another"

@@ -47,7 +47,7 @@ class ShownSct(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     operator: str
     timestamp: str
-    status: str  # "valid", or what is wrong with it
+    status: str  # "VALID", or what is wrong with it
 
 
 class ShownVerdict(msgspec.Struct, frozen=True, kw_only=True):
