@@ -12,6 +12,10 @@ from stubresolver.errors import MalformedAnswer
 
 POINTER = 0xC0  # RFC 1035 s4.1.4: the first two bits of a pointer's first octet
 
+# Twice as many octets as the largest message has. A pointer reaches 16 KiB far (RFC 1035 s4.1.4), where an honest one has
+# some hundred names of some dozen octets to point to, at most; one that lies has 16,000 of 255, each of them walked.
+MOST_POINTED_TO = 131_072
+
 
 def skip_name(
     wire: bytes, position: int, base: int = 0, ttls: Sequence[int] = (), proved: dict[int, int] | None = None
@@ -20,7 +24,8 @@ def skip_name(
 
     What it proves must stay true of every rendering, in which TTLs are others. `ttls` says where those stand that come
     before the name, in order, counted from `base`. `proved` spares a walk that was made before: what the names before
-    this one pointed to, and how many octets it is; the names of a message must be proved in their order.
+    this one pointed to, and how many octets it is; the names of a message must be proved in their order. At place 0,
+    where no name is, it has the sum of these.
     """
     start = position
     while length := wire[position]:
@@ -31,6 +36,9 @@ def skip_name(
                 octets = _prove_expansion(wire, target, start, base, ttls)
                 if proved is not None:
                     proved[target] = octets
+                    proved[0] = proved.get(0, 0) + octets
+                    if proved[0] > MOST_POINTED_TO:
+                        raise MalformedAnswer(f"pointers to names of more than {MOST_POINTED_TO} octets together")
             if position - start + octets > 255:
                 raise MalformedAnswer("a name of more than 255 octets")  # RFC 1035 s2.3.4
             return position + 2

@@ -18,7 +18,7 @@ from stubresolver.wire.query import Query
 QUERY = upstream_query(Query(b"\0\1\1\0\0\1\0\0\0\0\0\0\1x\1a\0\0\1\0\1", tcp=True))
 START = 12 + 5 + 4  # behind the question
 PARENT = 14  # where "a." stands in it
-NS, SOA, TXT = 2, 6, 16
+A, NS, SOA, TXT, OPAQUE = 1, 2, 6, 16, 65280
 LARGEST_POINTER = 0x3FFF
 
 
@@ -47,17 +47,17 @@ def message(authority):
 
 
 def lie(kind, rdata, *, depth, distinct):
-    """An answer of 65,000 octets: owners of up to `depth` labels, each one above the one before; then deep ones alone.
+    """An answer of 65,000 octets: `depth` owners, each a label and a pointer to the one before; then deep ones alone.
 
     Those are all different, or a few again and again; `rdata` makes the data of a record of a deep name's place.
     """
     found, places, position, above = [], [], START, PARENT
-    while position < LARGEST_POINTER:
+    while len(places) < depth:
         found.append(record(b"\1b" + pointer(above), TXT, b"\0"))
         places.append(position)
-        above = position if len(places) % depth else PARENT
+        above = position
         position += len(found[-1])
-    deep = [place for number, place in enumerate(places) if number % depth > depth // 2]
+    deep = places[depth // 2 :]
     label = 0
     while position + 60 < 65_000:
         place = deep[label % len(deep)]
@@ -115,6 +115,49 @@ def test_as_many_names_as_an_answer_has_room_for_are_fine():
     assert len(wire) > 64_000
     part = excerpt(wire, lambda _: True)
     assert (part.whole, len(part.authority)) == (True, 3600)
+
+
+BLOCK = b"\1" * 250 + b"\0\0"  # a name starts at each octet: of up to 125 labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (A, lambda place: b"\1\2\3\4"),
+        (NS, lambda place: pointer(place + 1)),
+        (SOA, lambda place: pointer(place + 2) + pointer(place + 4) + bytes(20)),
+    ],
+)
+def test_different_names_to_point_to_have_an_end(kind, data):
+    """16 KiB of octets in which a name starts everywhere: what is walked to prove them is a few times the message."""
+    found = [record(pointer(12), OPAQUE, BLOCK * 64)]
+    first, size = START + 12, len(found[0])
+    places = [first + offset for offset in range(64 * len(BLOCK) - 8) if offset % len(BLOCK) < 200]
+    while size + 60 < 65_000:
+        found.append(record(pointer(places[len(found)]), kind, data(places[len(found)])))
+        size += len(found[-1])
+    wire = Counted(message(found))
+    with pytest.raises(MalformedAnswer, match="pointers to names of more than 131072 octets together"):
+        Answer.parse(wire, QUERY)
+    assert wire.looks < 4 * len(wire)
+
+
+def test_as_many_names_to_point_to_as_there_is_room_for_are_fine():
+    """An honest answer of 64 KiB: servers of different names in a deep zone, each with its address."""
+    zone = b"".join(b"\1%x" % (number % 16) for number in range(32)) + b"\3ip6\4arpa\0"
+    query = upstream_query(Query(b"\0\1\1\0\0\1\0\0\0\0\0\0" + zone + b"\0\2\0\1", tcp=True))
+    end = 12 + len(zone) + 4
+    servers, addresses, position = [], [], end
+    for number in range(1500):
+        servers.append(record(pointer(12), NS, b"\6ns%04x" % number + pointer(12)))
+        if position < LARGEST_POINTER - 12:
+            addresses.append(record(pointer(position + 12), A, b"\1\2\3\4"))
+        position += len(servers[-1])
+    counts = struct.pack(">3H", len(servers), 0, len(addresses))
+    wire = query[:2] + b"\x81\x80" + query[4:6] + counts + query[12:end] + b"".join((*servers, *addresses))
+    assert len(addresses) > 700
+    Answer.parse(wire, query)
+    assert excerpt(wire, lambda _: True).whole
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.sampled_from([b"\1b", b"\3XyZ", b""])), max_size=30))
