@@ -1,10 +1,11 @@
 """One query from the first connection that it is asked on to its answer, or the reason why there is none.
 
 A query is asked at most twice. Once more, on another connection, when its own ended before the answer or is silent;
-then a late answer still counts. Once more, of another upstream, when the answer is a failure that the other one may not
-have (SERVFAIL, another address) or is no answer to the question; a good answer from there is handed on, else the first
-one with its extended errors. It goes to another provider only where its own has nobody else. A connection that we let
-go of ourselves, because the machine moved, does not count.
+then a late answer still counts, and should the other one be of the same upstream and silent, too, a third one is of
+somebody else. Once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
+another address) or is no answer to the question; a good answer from there is handed on, else the first one with its
+extended errors. It goes to another provider only where its own has nobody else. A connection that we let go of
+ourselves, because the machine moved, does not count.
 
 No task is made where a connection stands and its answer is sound.
 
@@ -30,6 +31,7 @@ from stubresolver.errors import (
 from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.exchange import Exchange
 from stubresolver.upstream.holding import MOVED
+from stubresolver.upstream.line import Line
 from stubresolver.upstream.lines import Lines
 from stubresolver.upstream.soundness import Worth, is_sound, worth
 
@@ -46,6 +48,7 @@ class Late:
 
     query: bytes
     asked: Channel | None = None  # where it was asked last
+    again: bool = False  # a new connection to the same upstream was silent, too
     fallback: bytes | None = None  # an answer that is better than none, while a better one is looked for
 
 
@@ -126,11 +129,18 @@ class Asking:
             raise result
         return result
 
-    async def _ask_elsewhere(self, late: Late, avoid: Channel) -> bytes:
+    async def _ask_elsewhere(self, late: Late, avoid: Channel, among: list[Line] | None = None) -> bytes:
         while True:
-            channel = late.asked = await self._lines.connected(avoid)
+            channel = late.asked = await self._lines.connected(avoid, among)
+            exchange = channel.ask(late.query)
             try:
-                return await channel.exchange(late.query)
+                answer = await exchange.wait()
+                if answer is not None:
+                    return answer
+                if late.again or self._lines.of(channel) is not self._lines.of(avoid):
+                    return await exchange.answer()
+                late.again = True
+                return await self._race(late, channel, exchange, self._lines.others(channel, address=False))
             except ChannelClosed:
                 if channel.ended != MOVED:
                     raise
@@ -158,7 +168,7 @@ class Asking:
             return late.fallback
         raise error or _another_question(channel)
 
-    async def _race(self, late: Late, silent: Channel, exchange: Exchange) -> bytes:
+    async def _race(self, late: Late, silent: Channel, exchange: Exchange, among: list[Line] | None = None) -> bytes:
         """The first good answer: from the silent channel after all, or from elsewhere."""
         errors: list[UpstreamError] = []
         answers: list[bytes] = []
@@ -180,7 +190,7 @@ class Asking:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(functools.partial(take, exchange.answer(), late_one=True))
-            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, silent), late_one=False))
+            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, silent, among), late_one=False))
         if answers:
             return next((answer for answer in answers if _is_final(late.query, answer)), answers[0])
         raise min(errors, key=lambda error: not isinstance(error, PolicyRefused | NoUpstream))

@@ -291,8 +291,12 @@ class Lines:
     def _candidate(self, now: float, avoid: Channel | None, lines: Iterable[Line]) -> Line | None:
         """Who may be dialled next."""
         lost = self.of(avoid) if avoid is not None else None
+        mute = avoid is not None and avoid.silent and avoid.ended is None
+        favourite = self._ranking.is_favourite
         candidates = [
-            Candidate(line.place.number, line.grade, line.upstream, self._ranking.is_favourite(line), line is lost)
+            Candidate(
+                line.place.number, line.grade, line.upstream, favourite(line), line is lost, mute and line is lost
+            )
             for line in lines
             if line.usable is None and line.dialling is None and now >= self._ready_at(line, now)
         ]

@@ -57,6 +57,7 @@ class Candidate:
     upstream: Upstream
     favourite: bool
     lost: bool  # its connection has just died under a query: rather another one that is alike
+    mute: bool  # it takes connections and queries and says nothing: rather any other one of its provider
 
 
 def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], *, strict: bool) -> int | None:
@@ -67,7 +68,7 @@ def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], 
     IPv4, DoH over IPv6.
     """
     if strict:
-        return min((each.number for each in candidates), default=None)
+        return min(((each.mute, each.number) for each in candidates), default=(False, None))[1]
     families = Counter(each.address.version for each in attempts)
     both: Counter[tuple[int, Transport]] = Counter((each.address.version, each.transport) for each in attempts)
 
@@ -75,7 +76,7 @@ def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], 
         behind, provider, blocked, transport = each.grade
         family = each.upstream.address.version
         tried = families[family], both[family, each.upstream.transport]
-        return behind, provider, blocked, *tried, transport, each.lost, not each.favourite, each.number
+        return behind, provider, each.mute, blocked, *tried, transport, each.lost, not each.favourite, each.number
 
     best = min(candidates, key=key, default=None)
     return None if best is None else best.number

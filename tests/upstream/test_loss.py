@@ -122,6 +122,31 @@ async def test_silent_peer_is_left_within_two_seconds(autojump_clock, internet, 
         assert states(pool)[0] != "silent"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [(A, B), (A, DOH), (DOH, A), (DOH, parse_upstream("https://127.0.0.2"))], ids=str
+)
+@pytest.mark.parametrize("order", ["latency", "strict"])
+@pytest.mark.parametrize("providers", [1, 2])
+async def test_peer_that_stays_silent_costs_two_seconds_at_most(
+    autojump_clock, internet, demands, first, second, order, providers
+):
+    """It takes connections and queries, and answers none: the other upstream is asked, of whatever kind it is."""
+    asked = []
+
+    def mute(_wire):
+        asked.append(trio.current_time())
+
+    other = internet.dot(echo) if second.transport == "tls" else doh(internet, answer)
+    dead = internet.dot(mute) if first.transport == "tls" else doh(internet, lambda _h2, _stream, body: mute(body))
+    named = {first: "one", second: "two"} if providers == 2 else None
+    async with running(internet, demands, {first: dead, second: other}, order=order, providers=named) as pool:
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        assert await exchanged(pool, message(1)) == message(1)
+        assert trio.current_time() <= start + 2.0
+        assert len(asked) <= 2
+
+
 async def test_slow_peer_is_no_silent_one(autojump_clock, internet, demands):
     """Two seconds for each answer: each is right, and it is not dialled again for each of them."""
     async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
