@@ -12,8 +12,8 @@ from stubresolver.errors import MalformedAnswer
 
 POINTER = 0xC0  # RFC 1035 s4.1.4: the first two bits of a pointer's first octet
 
-# Twice as many octets as the largest message has. A pointer reaches 16 KiB far (RFC 1035 s4.1.4), where an honest one has
-# some hundred names of some dozen octets to point to, at most; one that lies has 16,000 of 255, each of them walked.
+# Twice as many octets as the largest message has. A pointer reaches 16 KiB far (RFC 1035 s4.1.4), where an honest one
+# has some hundred names of some dozen octets to point to, at most; one that lies has 16,000 of 255, and each is walked.
 MOST_POINTED_TO = 131_072
 
 
