@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from stubresolver.cache.entry import NEVER, Entry, Replacement, is_answer
+from stubresolver.cache.entry import NEVER, Entry, Replacement, is_answer, octets_of
 from stubresolver.cache.options import CacheOptions
 from stubresolver.cache.queues import Queues
 from stubresolver.wire.answer import Answer
@@ -82,7 +82,7 @@ class AnswerCache:
         if seconds <= 0:
             self.discard(key)
             return
-        self._keep(key, answer, now, now + seconds)
+        self._keep(old, key, answer, now, now + seconds)
 
     def hold(self, entry: Entry, now: float) -> None:
         """Nobody need wait for something better than this entry for a while, nor look for it."""
@@ -94,7 +94,7 @@ class AnswerCache:
         end = min(end, came + self._lifetime(answer, None, now))
         if key in self._entries or not is_answer(answer) or not came <= now < end + self._stale_seconds or end <= came:
             return False
-        self._keep(key, answer, came, end)
+        self._keep(None, key, answer, came, end)
         return True
 
     def discard(self, key: bytes) -> None:
@@ -144,21 +144,24 @@ class AnswerCache:
             evictions=self._evictions,
         )
 
-    def _keep(self, key: bytes, answer: Answer | Failure | Replacement, came: float, end: float) -> None:
-        """Put it in its place, and whatever is too much out of it."""
-        entry = self._entries.get(key)
+    def _keep(
+        self, entry: Entry | None, key: bytes, answer: Answer | Failure | Replacement, came: float, end: float
+    ) -> None:
+        """Put it in its place, that of `entry` where there is one, and whatever is too much out of it."""
         if entry is None:
-            entry = self._entries[key] = Entry(key, answer)
+            entry = self._entries[key] = Entry(key, answer, came, end)
             self._queues.add(entry)
         else:
-            octets, entry.answer = entry.octets, answer
+            octets = entry.octets
+            entry.answer, entry.octets = answer, octets_of(key, answer)
             self._queues.resize(entry, octets)
+            entry.came, entry.end = came, end
+            entry.hold = entry.retry = 0.0
+            entry.soon = NEVER
             entry.uses = 1  # somebody has asked for it again
-        entry.came, entry.end = came, end
-        entry.hold = entry.retry = 0.0
         life = end - came
-        wanted = self._options.prefetch and life >= _PREFETCH_SECONDS and is_answer(answer)
-        entry.soon = end - _PREFETCH * life if wanted else NEVER
+        if life >= _PREFETCH_SECONDS and self._options.prefetch and is_answer(answer):
+            entry.soon = end - _PREFETCH * life
         self._insertions += 1
         while self._queues.octets > self._options.max_octets:
             del self._entries[self._queues.leave(entry).key]
@@ -167,12 +170,12 @@ class AnswerCache:
     def _lifetime(self, answer: Answer | Failure | Replacement, old: Entry | None, now: float) -> float:
         """For how many seconds to keep the answer that takes the place of `old`."""
         options = self._options
+        if is_answer(answer):
+            return min(max(answer.ttl, options.min_ttl), self.longest(answer)) if answer.ttl else 0
         if isinstance(answer, Failure):
             return options.unreached_seconds
         if not isinstance(answer, Answer):
             return answer.ttl
-        if is_answer(answer):
-            return min(max(answer.ttl, options.min_ttl), self.longest(answer)) if answer.ttl else 0
         # A failure that follows another one: twice as long, unless the other one ended so long ago that it says nothing
         # about this one (RFC 9520 s3.2: "an exponential or linear backoff algorithm").
         if old is not None and isinstance(old.answer, Answer) and not is_answer(old.answer):

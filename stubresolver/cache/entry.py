@@ -30,31 +30,31 @@ class Replacement(Protocol):
 class Entry:
     """What is kept under a key. Only the cache changes it."""
 
-    __slots__ = ("after", "answer", "before", "came", "end", "hold", "key", "main", "retry", "soon", "uses")
+    __slots__ = ("after", "answer", "before", "came", "end", "hold", "key", "main", "octets", "retry", "soon", "uses")
 
     before: "Entry"  # its neighbours in the queue that it stands in
     after: "Entry"
     main: bool  # which of the two queues that is
 
-    def __init__(self, key: bytes, answer: Answer | Failure | Replacement) -> None:
+    def __init__(self, key: bytes, answer: Answer | Failure | Replacement, came: float = 0.0, end: float = 0.0) -> None:
         self.key = key
         self.answer = answer
-        self.came = 0.0
-        self.end = 0.0  # from here on it is given out only where nothing better is to be had
+        self.octets = octets_of(key, answer)  # about what it occupies in memory
+        self.came = came
+        self.end = end  # from here on it is given out only where nothing better is to be had
         self.soon = NEVER  # from here on it is worth fetching anew
         self.hold = 0.0  # until here nobody waits for anything better (RFC 8767 s5, failure recheck timer) ...
         self.retry = 0.0  # ... and from here on somebody may look for it
         self.uses = 0  # how often it was asked for since it came, or since it was last spared
 
-    @property
-    def octets(self) -> int:
-        """About what it occupies in memory."""
-        answer = self.answer
-        if isinstance(answer, Answer):
-            octets = answer.octets
-        else:
-            octets = _FAILURE_OCTETS + (len(answer.text) if isinstance(answer, Failure) else 0)
-        return _ENTRY_OCTETS + len(self.key) + octets
+
+def octets_of(key: bytes, answer: Answer | Failure | Replacement) -> int:
+    """About what an answer under its key occupies in memory."""
+    if isinstance(answer, Answer):
+        octets = answer.octets
+    else:
+        octets = _FAILURE_OCTETS + (len(answer.text) if isinstance(answer, Failure) else 0)
+    return _ENTRY_OCTETS + len(key) + octets
 
 
 def is_answer(outcome: Answer | Failure | Replacement) -> TypeGuard[Answer]:

@@ -70,13 +70,14 @@ class Queue:
 class Queues:
     """All entries, in the order in which they would go."""
 
-    __slots__ = ("_main", "_prints", "_small", "_tenth")
+    __slots__ = ("_main", "_mask", "_prints", "_small", "_tenth")
 
     def __init__(self, room: int) -> None:
         """`room` is for the entries, in octets; the prints take 1 to 2 % of it on top."""
         self._small, self._main = Queue(), Queue()
         self._tenth = room // _SMALL
         self._prints = array("I", bytes(4 << (room // _OCTETS_A_PRINT).bit_length()))
+        self._mask = len(self._prints) - 1
 
     @property
     def octets(self) -> int:
@@ -103,6 +104,12 @@ class Queues:
 
     def leave(self, spare: Entry) -> Entry:
         """Take out who should make room: not `spare`, as long as there is anybody else."""
+        entry = self._small.oldest
+        if entry is not None and entry.uses < _PROMOTING and self._small.octets > self._tenth and entry is not spare:
+            self._small.remove(entry)  # nearly always: a name that was asked for once
+            place, mark = self._print(entry)
+            self._prints[place] = mark
+            return entry
         for _ in range(_CHANCES):
             entry = self._next(spare)
             if not self._is_spared(entry, spare):
@@ -143,4 +150,4 @@ class Queues:
     def _print(self, entry: Entry) -> tuple[int, int]:
         """Where the print of a key is and what it looks like; Python keys its hashes anew in each process."""
         number = hash(entry.key)
-        return number & len(self._prints) - 1, number >> 32 & 0xFFFFFFFF
+        return number & self._mask, number >> 32 & 0xFFFFFFFF

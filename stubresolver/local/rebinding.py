@@ -65,6 +65,25 @@ _BY_LENGTH: Final = {
 }
 
 
+def _prefixes(network: IPv4Network | IPv6Network) -> Iterator[bytes]:
+    """The first two octets of all addresses of a network."""
+    first = int(network.network_address) >> (network.max_prefixlen - 16)
+    for number in range(first, first + (1 << max(16 - network.prefixlen, 0))):
+        yield number.to_bytes(2)
+
+
+# The first two octets of every address that is in a range or embeds another: nearly no address of the public Internet.
+_SUSPECT: Final = {
+    4: frozenset(prefix for one in _RANGES if one.network.version == 4 for prefix in _prefixes(one.network)),
+    16: frozenset(
+        {
+            *(prefix for one in _RANGES if one.network.version == 6 for prefix in _prefixes(one.network)),
+            *(prefix[:2] for prefix, _ in _EMBEDDED),
+        }
+    ),
+}
+
+
 class RebindingGuard:
     """Says of an answer whether it leads into the private network. Immutable."""
 
@@ -85,8 +104,10 @@ class RebindingGuard:
 
 def private_range(address: bytes) -> str | None:
     """The range that an address of 4 or 16 octets is in, itself or by what it embeds; None for a public one."""
+    if address[:2] not in _SUSPECT.get(len(address), ()):
+        return None
     value = int.from_bytes(address)
-    for network, mask, text in _BY_LENGTH.get(len(address), ()):
+    for network, mask, text in _BY_LENGTH[len(address)]:
         if value & mask == network:
             return text
     for embedded in _embedded(address):

@@ -33,32 +33,30 @@ _FOR_ONE: Final = _IN_WINDOW // 5
 class Admission:
     """Counts who has exchanges under way, and who has begun some of late."""
 
-    __slots__ = ("_begun", "_flood_ends", "_held", "_left", "_next_given", "_places", "_window_ends")
+    __slots__ = ("_begun", "_half", "_held", "_left", "_next_given", "_places", "_window_ends", "flood_ends")
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self._half = (places + 1) // 2
         self._held: dict[bytes, int] = {}  # exchanges under way, of each asker who has any
-        self._flood_ends = float("-inf")
+        self.flood_ends = float("-inf")  # until then the pace is kept
         self._window_ends = float("-inf")
         self._left = 0  # exchanges that may still begin in the window
         self._begun: dict[bytes, int] = {}  # those that have, by asker
         self._next_given = float("-inf")
 
-    def flooded(self, now: float) -> bool:
-        """Whether the pace is kept."""
-        return now < self._flood_ends
-
     def press(self, now: float) -> None:
         """A listener's queue stands."""
-        self._flood_ends = now + _CALM
+        self.flood_ends = now + _CALM
 
     def has_share(self, asker: bytes, taken: int) -> bool:
         """Whether an asker may hold one place more, of those that are not taken."""
-        return not asker or self._held.get(asker, 0) < self._places - taken
+        # Nobody holds more than are taken, so while fewer than half are, there is a share for everybody.
+        return taken < self._half or not asker or self._held.get(asker, 0) < self._places - taken
 
     def keeps_pace(self, asker: bytes, now: float) -> bool:
         """Whether an asker may begin one exchange more now; it counts as begun."""
-        if now >= self._flood_ends or not asker:
+        if now >= self.flood_ends or not asker:
             return True
         if now >= self._window_ends:
             self._window_ends = now + _WINDOW
@@ -66,7 +64,7 @@ class Admission:
             self._begun.clear()
         begun = self._begun.get(asker, 0)
         if not self._left or begun >= _FOR_ONE:
-            self._flood_ends = now + _CALM
+            self.flood_ends = now + _CALM
             return False
         self._left -= 1
         self._begun[asker] = begun + 1

@@ -113,7 +113,7 @@ class Resolver:
             return None
         if not self._find_place(asker, now):
             failure = _OVERLOADED
-        elif self._admission.keeps_pace(asker, now):
+        elif now >= self._admission.flood_ends or self._admission.keeps_pace(asker, now):
             return None
         else:
             failure = _FLOODED
@@ -134,7 +134,7 @@ class Resolver:
         if flight is not None and len(flight.askers) < self._options.max_askers and self._waiting <= self._most_waiting:
             self._coalesced += 1
             flight.askers.append((query, reply))
-        elif self._stopping or flight is not None or not self._find_place(b"", trio.current_time()):
+        elif self._stopping or flight is not None or len(self._flights) >= self._options.max_flights:
             self._refused += 1
             self._fail(_STOPPING if self._stopping else _OVERLOADED, [(query, reply)])
         else:
@@ -233,7 +233,7 @@ class Resolver:
             shed=self._shed,
             given_way=self._given_way,
             waiting=self._waiting,
-            flooded=self._admission.flooded(trio.current_time()),
+            flooded=trio.current_time() < self._admission.flood_ends,
             under_way=len(self._flights) + len(self._overtaken),
         )
 
@@ -323,7 +323,7 @@ class Resolver:
             self._overtaken.remove(flight)
         else:
             return
-        outcome = flight.read(result, None if self._wall is None else self._wall())
+        outcome = flight.read(result, self._wall)
         replacement = None
         if flight.detour is not None:
             current = False  # for who waits for it, and for nobody else

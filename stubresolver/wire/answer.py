@@ -188,7 +188,7 @@ class Answer:
 
         Not in the answer section alone: RFC 9460 s4.1 has resolvers put the addresses of a service beside its records.
         """
-        return contents.addresses(self._fresh, 0, sum(_COUNTS.unpack_from(self._head, 4)))
+        return contents.addresses(self._fresh, self._offsets)
 
     def owners(self, query: Query) -> Iterator[bytes]:
         """Every name in the answer section that has a record or that an alias leads to; whole, in lower case, once.

@@ -4,7 +4,7 @@ The records were proved well formed by `Answer.parse`; the RDATA of SVCB and HTT
 not hold together the rest of it is left out. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from stubresolver.wire.codes import AAAA, CNAME, DNAME, HTTPS, SVCB, A
@@ -22,13 +22,19 @@ def records(wire: bytes, position: int, count: int) -> Iterator[tuple[int, int, 
         yield start, wire[rdata - 10] << 8 | wire[rdata - 9], rdata, position
 
 
-def addresses(wire: bytes, position: int, count: int) -> Iterator[tuple[int, bytes]]:
-    """Type and octets of every address that A, AAAA, SVCB and HTTPS records give."""
-    for _, kind, rdata, end in records(wire, position, count):
-        if kind in (A, AAAA):
-            yield kind, wire[rdata:end]
+def addresses(tail: bytes, ttls: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Type and octets of every address that A, AAAA, SVCB and HTTPS records give; `ttls` is where each TTL stands.
+
+    RFC 1035 s3.2.1: TYPE and CLASS stand before the TTL, RDLENGTH and RDATA behind it.
+    """
+    for ttl in ttls:
+        kind = tail[ttl - 4] << 8 | tail[ttl - 3]
+        if kind == A:
+            yield A, tail[ttl + 6 : ttl + 10]
+        elif kind == AAAA:
+            yield AAAA, tail[ttl + 6 : ttl + 22]
         elif kind in (SVCB, HTTPS):
-            yield from _hints(wire[rdata:end])
+            yield from _hints(tail[ttl + 6 : ttl + 6 + (tail[ttl + 4] << 8 | tail[ttl + 5])])
 
 
 def owners(wire: bytes, position: int, count: int) -> Iterator[bytes]:

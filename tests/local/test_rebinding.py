@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stubresolver.local import RebindingGuard
+from stubresolver.local import RebindingGuard, rebinding
 from stubresolver.local.names import zone_name, zone_set
 from stubresolver.local.rebinding import leads_here, private_range
 
@@ -95,3 +95,34 @@ def test_first_private_address_decides():
 def test_addresses_of_this_machine(text, here):
     """What reaches this machine itself, by whatever embeds it; a neighbour does not."""
     assert (leads_here(ip_address(text).packed) is not None) is here
+
+
+def private_slowly(octets):
+    """Whether an address is in one of the ranges, itself or by what it embeds, by way of `ipaddress` alone."""
+    address = ip_address(octets)
+    if any(address in one.network for one in rebinding._RANGES if one.network.version == address.version):
+        return True
+    embedded = [octets[at : at + 4] for prefix, at in rebinding._EMBEDDED if octets.startswith(prefix)]
+    return len(octets) == 16 and any(private_slowly(each) for each in embedded)
+
+
+def inside(one, rest):
+    """An address of a range."""
+    packed = one.network.network_address.packed
+    return (packed[: one.network.prefixlen // 8] + rest)[: len(packed)]
+
+
+REST = st.binary(min_size=16, max_size=16)
+
+
+@given(
+    st.one_of(
+        st.binary(min_size=4, max_size=4),
+        REST,
+        st.builds(inside, st.sampled_from(rebinding._RANGES), REST),
+        st.builds(lambda each, rest: (each[0] + rest)[:16], st.sampled_from(rebinding._EMBEDDED), REST),
+    )
+)
+def test_the_short_look_finds_what_the_long_one_finds(octets):
+    """Nothing that is in a range is let through for its first two octets."""
+    assert (private_range(octets) is not None) == private_slowly(octets)
