@@ -179,12 +179,12 @@ class Asking:
             except UpstreamError as error:
                 errors.append(error)
             else:
-                if not late_one and late.asked is not None:
-                    self._lines.outdone(silent, late.asked, own=False)
                 answers.append(answer)
                 late.fallback = answer
                 if _is_final(late.query, answer):
                     nursery.cancel_scope.cancel()
+                    if not late_one and late.asked is not None:
+                        self._lines.outdone(silent, late.asked, own=False)
             if len(answers) + len(errors) == 2:
                 nursery.cancel_scope.cancel()
 
