@@ -118,6 +118,9 @@ def _stay(socket_file: Path | None, state: PortalState, *, as_json: bool) -> int
         words = f"logged in: {state.ended}; protection is on again; {state.queries} queries were sent in clear"
         _say(state, words, as_json=as_json)
         return 0
+    if state.open:  # and not the one that we opened
+        _say(state, "closed, and another was opened since; see: stubresolver status", as_json=as_json)
+        return _NOT_VERIFIED
     words = f"closed, {state.ended}, and no upstream is verified yet; {state.queries} queries were sent in clear"
     _say(state, f"{words}; see: stubresolver status", as_json=as_json)
     return _NOT_VERIFIED

@@ -164,7 +164,7 @@ def _clients(told: Status) -> Iterator[Row]:
 
 def _trust(told: Status) -> Iterator[Row]:
     listed, evidence = told.log_list, told.evidence
-    yield _row("clock", told.clock.problem or told.clock.now, "!" if told.clock.problem else "")
+    yield _row("clock", told.clock.problem or f"{told.clock.now[:19]}Z", "!" if told.clock.problem else "")
     mark = {"fresh": "", "ageing": "?"}.get(listed.state, "!")
     yield _row("log list", f"of {listed.timestamp[:10]}, {listed.age_days} days old: {listed.state}", mark)
     if evidence.kept:
