@@ -120,7 +120,7 @@ def _of_silence(seen: set[_Sign], lines: Sequence[UpstreamStatistics]) -> Diagno
     elif all(line.transport == "tls" for line in lines):
         text = "no upstream can be reached; if port 853 is blocked here, configure DNS over HTTPS (https://), too"
     else:
-        text = "no upstream can be reached from this network"
+        text = f"no upstream can be reached from this network; if it has a login page, {_WAY_IN}"
     return Diagnosis(Kind.UNREACHABLE, text)
 
 

@@ -197,6 +197,10 @@ def test_resets_alone_prove_nothing():
     found = diagnose(PoolStatistics((RESET, UNREACHED)))
     assert found.kind is Kind.UNREACHABLE
     assert "if it has a login page" in found.text
+    assert (
+        "if it has a login page"
+        in diagnose(PoolStatistics((UNREACHED, line(kind="ConnectFailed", transport="https")))).text
+    )
 
 
 def test_only_dns_over_tls_is_configured():
