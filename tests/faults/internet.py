@@ -4,7 +4,8 @@
 
 An order is `{"id": 1, "do": "open", ...}` and gets one reply, `{"id": 1, "got": ...}` or `{"id": 1, "error": ...}`:
 
-    open     at, kind ("dot", "doh", "http", "plain", "relay"), folder of chain.pem and key.pem, or `to` for a relay
+    open     at, kind ("dot", "doh", "http", "plain", "hostile", "relay"), folder of chain.pem and key.pem, `to` for a
+             relay, `name` for one of tests/upstream/hostile_servers.py
     set      at, and the fields of `Manners` and `Weather` that change
     strike   at, what: a word of `Route.strike`, "close_notify" or "goaway"; how many connections it struck
     shut     at: nobody listens there, so that SYNs are reset; `deaf`: SYNs are dropped
@@ -16,9 +17,11 @@ Places are ["1.1.1.1", 853]. It ends at the end of its input.
 """
 
 import contextlib
+import functools
 import json
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -91,8 +94,8 @@ class Internet:
         if kind == "relay":
             target = (order["to"][0], order["to"][1])
         else:
-            server = None if kind == "http" else Server(_credential(Path(order["folder"])), kind)
-            handle = talker(_LOGIN) if server is None else server.handle
+            server = Server(_credential(Path(order["folder"])), kind) if kind in {"dot", "doh"} else None
+            handle = _handler(kind, order) if server is None else server.handle
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             self._nursery.start_soon(trio.serve_listeners, handle, listeners)
             target = ("127.0.0.1", listeners[0].socket.getsockname()[1])
@@ -112,6 +115,15 @@ class Internet:
         site.listening.cancel()
         if deaf:
             self._nursery.start_soon(_plug, site)
+
+
+def _handler(kind: str, order: dict[str, Any]) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    """What takes the connections of a place that is no server of ours."""
+    if kind == "http":
+        return talker(_LOGIN)
+    from tests.upstream.hostile_servers import HOSTILE  # noqa: PLC0415 - few labs have one
+
+    return functools.partial(HOSTILE[order["name"]].serve, _credential(Path(order["folder"])))
 
 
 async def _serve(site: Site, listeners: list[trio.SocketListener]) -> None:

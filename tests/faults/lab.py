@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,10 @@ class Lab:
                 if more:
                     self.set(place, **more)
 
+    def neighbour(self) -> Remote:
+        """Another process of the same internet, with places of its own."""
+        return self._remote("tests.faults.internet", self.net.internet)
+
     def credential_folder(self, credential: Credential) -> Path:
         """A folder with its chain.pem and key.pem."""
         folder = self.folder / f"credential-{id(credential)}"
@@ -242,6 +246,14 @@ class Lab:
         """How many the service has open."""
         assert self.service is not None
         return len(list(Path(f"/proc/{self.service.process.pid}/fd").iterdir()))
+
+    def connections(self, place: tuple[str, int]) -> int:
+        """How many the kernel has established from here to an IPv4 place (proc(5), /proc/net/tcp)."""
+        assert self.service is not None
+        octets = IPv4Address(place[0]).packed[::-1] if sys.byteorder == "little" else IPv4Address(place[0]).packed
+        wanted = [f"{octets.hex().upper()}:{place[1]:04X}", "01"]
+        rows = Path(f"/proc/{self.service.process.pid}/net/tcp").read_text().splitlines()
+        return sum(row.split()[2:4] == wanted for row in rows)
 
     def stop(self) -> None:
         """SIGTERM; it ends well and without a traceback."""

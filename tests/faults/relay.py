@@ -85,7 +85,7 @@ class Route:
                 for source, pieces in ((near, link.to_far), (far, link.to_near)):
                     nursery.start_soon(self._take, link, source, pieces, nursery.cancel_scope)
                 for pieces, sink in ((link.to_far, far), (link.to_near, near)):
-                    nursery.start_soon(_deliver, link, pieces, sink)
+                    nursery.start_soon(_deliver, link, pieces, sink, nursery.cancel_scope)
         finally:
             self.links.discard(link)
             for stream in (near, far):
@@ -131,7 +131,7 @@ class Route:
         return weather.lag + (weather.late if weather.stall and self.dice.random() < weather.stall else 0.0)
 
 
-async def _deliver(link: Link, pieces: _Pieces, sink: trio.SocketStream) -> None:
+async def _deliver(link: Link, pieces: _Pieces, sink: trio.SocketStream, end: trio.CancelScope) -> None:
     """The other half of a direction; at its end the other side hears of it, too."""
     try:
         async for due, piece in pieces.receive:
@@ -140,7 +140,7 @@ async def _deliver(link: Link, pieces: _Pieces, sink: trio.SocketStream) -> None
                 await sink.send_all(piece)
         await sink.send_eof()
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
+        end.cancel()
 
 
 def _cut(data: bytes, size: int) -> list[bytes]:
