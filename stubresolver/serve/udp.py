@@ -4,7 +4,7 @@
   waiting per datagram: the answers at hand leave together at the end of the turn, any other when `answer_soon` calls
   back.
 - `BATCH` bounds a turn, so that a flood cannot starve the other tasks.
-- A queue that stands in the socket makes everybody wait, those too whose answers are at hand. If it has stood for
+- A queue that stands in the socket makes everybody wait, those too whose answers are at hand. Once it stands for
   `_STANDING` the resolver is told (`Answers.press`): it then sends away most of what would have to be fetched, which
   costs an eighth of fetching it.
 - Nothing that a client sends and nothing that the kernel says of an answer ends the loop: what cannot be sent is
@@ -37,15 +37,12 @@ from stubresolver.wire.query import Query
 # such ports for the same reason.
 _TALKATIVE: Final = frozenset({7, 13, 17, 19})
 
-# A queue of so many octets of the kernel's memory, about 340 questions, is deep: twice what a program like dnsperf has
-# outstanding by default. Half of a small socket's room is deep as well.
+# A queue of so many octets of the kernel's memory, about 340 questions, is deep: more than three times what a program
+# like dnsperf has outstanding by default. Half of a small socket's room is deep as well. If it stands for longer than an
+# answer at hand may take, it is no burst: of one at once, 500 questions are taken before. Nor if hardly any room is left.
 _DEEP: Final = 256 << 10
-# A burst of 1,300 questions, which fill a socket of 1 MiB, is taken within a tenth of a second; what stands for longer
-# than half of that is no burst.
-_STANDING: Final = 0.05
-
-
-_PAUSE: Final = 0.01  # seconds until a socket is asked again that was readable and gave nothing
+_STANDING: Final = 0.005
+_FULL: Final = 3 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,8 @@ class UdpServer:
         self._unsent = 0
         self._shed = 0
         self._batch = DatagramBatch(sock)
-        self._deep = min(_DEEP, self._batch.queue().room // 2)
+        room = self._batch.queue().room
+        self._deep, self._full = min(_DEEP, room // 2), room * _FULL
         self._deep_since = math.inf
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -128,11 +126,12 @@ class UdpServer:
 
     def _measure(self, now: float) -> None:
         """Tell of a queue that stands; a look costs as much as a fifth of an answer, one for each full batch."""
-        if self._batch.queue().octets < self._deep:
+        octets = self._batch.queue().octets
+        if octets < self._deep:
             self._deep_since = math.inf
             return
         self._deep_since = min(self._deep_since, now)
-        if now >= self._deep_since + _STANDING:
+        if now >= self._deep_since + _STANDING or octets >= self._full:
             self._answers.press(now)
 
     def _answer(self, slot: int, datagram: bytes, now: float) -> bytes | None:
