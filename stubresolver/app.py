@@ -9,12 +9,14 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import trio
 
 from stubresolver.cache import AnswerCache, pack, unpack
 from stubresolver.config import Settings
+from stubresolver.contained import Containment
 from stubresolver.control import CacheCommands, Command
 from stubresolver.errors import MalformedAnswer, MalformedQuery, UpstreamError
 from stubresolver.forward import Forwarding, ForwardZone
@@ -113,6 +115,7 @@ class App:
                 wall=wall or (lambda: 0),
             ),
         )
+        self.containment = Containment(told)
         self._stopping = trio.Event()
 
     async def serve(
@@ -131,9 +134,11 @@ class App:
             async with trio.open_nursery() as listening:
                 for listener in listeners:
                     await listening.start(listener.serve)
+                contain = self.containment.run
                 if self._files is not None:
-                    nursery.start_soon(self._files.watch, self._learn)
-                nursery.start_soon(self._forwarding.watch, self._ask_others)
+                    nursery.start_soon(contain, "watching the local files", partial(self._files.watch, self._learn))
+                watching = partial(self._forwarding.watch, self._ask_others)
+                nursery.start_soon(contain, "watching the zones' files", watching)
                 await nursery.start(self.portal.run)
                 started()
                 await self._stopping.wait()

@@ -79,6 +79,8 @@ class WatchedFile(Generic[_C]):
             self.problem = f"{self._path}: cannot be read: {error.strerror or error}"
         except (BadInput, ValueError) as error:  # ValueError: a NUL in the path
             self.problem = f"{self._path}: cannot be used: {error}"
+        except MemoryError:
+            self.problem = f"{self._path}: cannot be used: not enough memory to read it"
         else:
             self._take(content)
         return True

@@ -52,6 +52,8 @@ class KeptCache:
             put_file(self._file, app.pack_cache(demands_digest(trust), time.time()))
         except OSError as error:
             log.warning("%s: the cache is not kept: %s", self._file, error.strerror or error)
+        except MemoryError:
+            log.warning("%s: the cache is not kept: not enough memory", self._file)
 
 
 def kept_cache(settings: Settings) -> KeptCache | None:

@@ -113,6 +113,9 @@ def _report_any(error: BaseException) -> int:
     if all(isinstance(leaf, OSError) and leaf.errno == errno.ENOSPC for leaf in leaves):
         click.echo(f"stubresolver: the output cannot be written: {os.strerror(errno.ENOSPC)}", err=True)
         return 1
+    if problem := next(filter(None, map(_scarce, leaves)), ""):
+        click.echo(f"stubresolver: {problem}", err=True)
+        return 1
     if os.environ.get("STUBRESOLVER_TRACEBACK"):
         traceback.print_exception(error)
     click.echo(
@@ -121,6 +124,18 @@ def _report_any(error: BaseException) -> int:
         err=True,
     )
     return 1
+
+
+def _scarce(error: BaseException) -> str:
+    """What this process lacks, and who can give it; "" for what is no lack."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in {errno.EMFILE, errno.ENFILE}:
+        return "too many open files: raise LimitNOFILE= of the service, or `ulimit -n`"
+    if isinstance(error, MemoryError) or code == errno.ENOMEM:
+        return "not enough memory: see MemoryMax= of the service, or `ulimit -v`"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # what threading says; it has no type
+        return "no thread can be started: raise TasksMax= of the service, or `ulimit -u`"
+    return ""
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -14,6 +14,7 @@ import trio
 from stubresolver import systemd
 from stubresolver.cli.clock import BootClock
 from stubresolver.cli.common import config_option, log_list_option, open_evidence, policy_option, utc_now
+from stubresolver.cli.descriptors import share_descriptors
 from stubresolver.cli.journal import log_to_stderr
 from stubresolver.cli.judges import told_upstream
 from stubresolver.cli.service import Service
@@ -86,6 +87,10 @@ def command(
         _show_settings(settings, trust, files)
         return 0
     log_to_stderr()
+    shared = share_descriptors(settings)
+    if shared.warning:
+        log.warning("%s", shared.warning)
+    settings = shared.settings
     report = partial(log.error, "%s")
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings, report)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again

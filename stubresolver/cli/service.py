@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -69,15 +70,16 @@ class Service:
         """Serve until SIGTERM or SIGINT."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
-            nursery.start_soon(daily, self._remind)
-            nursery.start_soon(self._recorder.tend)
+            contain = self._app.containment.run
+            nursery.start_soon(contain, "the daily look at list and clock", partial(daily, self._remind))
+            nursery.start_soon(contain, "keeping evidence", self._recorder.tend)
             if self._settings.audit.background:
-                nursery.start_soon(self._audit)
+                nursery.start_soon(contain, "the background audit", self._audit)
             if interval := systemd.watchdog_interval():
                 nursery.start_soon(systemd.watchdog, interval, _alive)
             await nursery.start(self._take_commands)
-            nursery.start_soon(self._restore_cache)
-            nursery.start_soon(self._watch_surroundings, nursery)
+            nursery.start_soon(contain, "restoring the cache", self._restore_cache)
+            nursery.start_soon(contain, "watching the network", partial(self._watch_surroundings, nursery))
             with trio.move_on_after(_LOOK_SECONDS):
                 await self._looked.wait()
             await self._app.serve(self._bound.udp, self._bound.tcp, self._started)
@@ -101,7 +103,8 @@ class Service:
         """Answer on the control socket; without one the service is no worse."""
         try:
             with ControlSocket(self._status_file.with_name("control.sock")) as sock:
-                await ControlServer(sock, self._app.commands).run(task_status=task_status)
+                task_status.started()  # who connects from now on is answered
+                await self._app.containment.run("answering commands", ControlServer(sock, self._app.commands).run)
         except CannotListen as error:
             log.warning("%s: `stubresolver cache` will not find us", error)
             task_status.started()
@@ -182,15 +185,16 @@ class Service:
         try:
             trust = await trio.to_thread.run_sync(load_trust, self._settings)
             demands = await trio.to_thread.run_sync(build_all_demands, trust, self._recorder)
-        except StubResolverError as error:
-            refused = f"reload refused, the policy and log list from before stay in force: {error}"
+        except (StubResolverError, OSError, RuntimeError, MemoryError) as error:  # RuntimeError: no thread can start
+            problem = str(error) or "not enough memory"
+            refused = f"reload refused, the policy and log list from before stay in force: {problem}"
             log.error("%s", refused)  # noqa: TRY400 - a person's slip, no defect
             self._end_reload(refused, reloaded=False)
             return
         changed = not trust.demands_the_same(self._trust)
         await self._app.renew(demands, forget=changed)
         self._trust = trust
-        self._app.surroundings.clock = await trio.to_thread.run_sync(self._doubt_clock)
+        await self._look_at_clock()
         reloaded = f"reloaded: {trust}{'' if changed else '; the same demands as before'}"
         log.info("%s", reloaded)
         self._tell_trust()
@@ -235,6 +239,7 @@ class Service:
                 f"; {self._clock}" if self._clock else "",
                 f"; {self._trouble}" if self._trouble else "",
                 f"; {self._evidence.state}" if str(self._evidence.state) else "",
+                f"; FAILING: {self._app.containment}" if self._app.containment.problems else "",
                 f"; AUDIT ALARMS kept: {self._alarms}" if self._alarms else "",
             )
         )

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ _ASIDE: Final = ".corrupt-"
 # beside a new file would be played back into it.
 _BESIDE: Final = ("-journal", "-wal", "-shm")
 # Where SQLite locks a database, for whatever purpose (its os.h: from PENDING_BYTE to the end of SHARED_SIZE). Who has
-# all of it knows that nobody is in the middle of a transaction, and that of several who found the damage he is one.
+# all of it knows that nobody is in the middle of a transaction.
 _LOCK_START: Final = 0x40000000
 _LOCK_OCTETS: Final = 512
 # sqlite.org/rescode.html#corrupt, #notadb
@@ -37,7 +38,10 @@ Identity = tuple[int, int]  # device and inode
 
 def make_file(path: Path) -> Identity:
     """Make the file, for its owner only, unless it is there; which one it is. Raises OSError or `EvidenceError`."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise EvidenceError(f"{path.parent} is no folder") from None
     # O_RDONLY: a file that cannot be written can still be looked into. A pipe is not waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -58,10 +62,43 @@ def file_identity(path: Path) -> Identity | None:
     return status.st_dev, status.st_ino
 
 
-def require_same(path: Path, identity: Identity | None) -> None:
-    """Raise `EvidenceError` where another file has taken its place since."""
-    if file_identity(path) != identity:
-        raise EvidenceError("another file took its place while it was opened")
+class HeldFile:
+    """A file that is used by its name, and is not given another one meanwhile.
+
+    SQLite finds a journal by the file's name. Who has a file open under whose name another one is being written would
+    play that one's journal back into his own, and take it away (sqlite.org/howtocorrupt.html, s1.4). So each use shares
+    a lock (flock(2)) that `put_aside` needs for itself alone, and is of the file that has the name then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it, made if need be; raises OSError or `EvidenceError`."""
+        self.identity = make_file(path)
+        self._path = path
+        # SQLite's own locks (fcntl(2)) end when the process closes any descriptor of the file: this one stays open.
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """One use; raises `EvidenceError` where another file has the name, or will have."""
+        if self._descriptor < 0:
+            raise EvidenceError("it is closed")
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EvidenceError("another process is putting it aside") from None
+        try:
+            status = os.fstat(self._descriptor)
+            if (status.st_dev, status.st_ino) != self.identity or file_identity(self._path) != self.identity:
+                raise EvidenceError("another file took its place")
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of it, after all else of this process that has it open; twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
 
 def fault(error: Exception) -> type[EvidenceError]:
@@ -95,7 +132,8 @@ def put_aside(path: Path, damaged: Identity, now: datetime) -> Path | None:
     except OSError as error:
         raise EvidenceError(f"{path}: damaged, and stays where it is: {_no_link(error)}") from None
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_OCTETS, _LOCK_START)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # see HeldFile
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_OCTETS, _LOCK_START)  # another program's
         if file_identity(path) != damaged:
             return None
         _require_ours(os.fstat(descriptor))

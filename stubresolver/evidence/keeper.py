@@ -26,7 +26,7 @@ from stubresolver.ct import LogList
 from stubresolver.errors import EvidenceDamaged, EvidenceError, EvidenceUnfit
 from stubresolver.evidence.audits import Audited, Audits, Raised
 from stubresolver.evidence.backlog import Backlog
-from stubresolver.evidence.files import Identity, file_identity, make_file, put_aside, set_aside, why
+from stubresolver.evidence.files import Identity, make_file, put_aside, set_aside, why
 from stubresolver.evidence.judgement import Judgement, Snapshots
 from stubresolver.evidence.records import EvidenceState, Kept, Recalled
 from stubresolver.evidence.store import DEFAULT_MAXIMUM_OCTETS, EvidenceStore
@@ -177,13 +177,16 @@ class EvidenceKeeper:
             return use(store)
         except EvidenceDamaged as error:
             self._notice(store, error)
-            return use(self._opened())
+        except EvidenceError:
+            if not store.is_gone:
+                raise
+        return use(self._opened())
 
     def _opened(self) -> EvidenceStore:
         """The file that is there now; raises `EvidenceError`."""
         if self._path is None or self._closed:
             raise EvidenceError("it is closed" if self._closed else self._nowhere)
-        if self._file is not None and _is_gone(self._path, self._file):
+        if self._file is not None and self._file.is_gone:
             self._miss(self._path)
         if self._file is None:
             self._file = self._open(self._path)
@@ -361,10 +364,3 @@ class EvidenceKeeper:
 
 def _keep_alarm(store: EvidenceStore, outcome: Audited, raised: Raised) -> None:
     store.audits().keep(outcome, [raised])
-
-
-def _is_gone(path: Path, store: EvidenceStore) -> bool:
-    try:
-        return file_identity(path) != store.identity
-    except OSError:  # nobody may look there any more; whether it can be used is found out by using it
-        return False

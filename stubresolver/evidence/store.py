@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,7 +22,7 @@ from stubresolver.ct import LogList
 from stubresolver.errors import BadInput, EvidenceDamaged, EvidenceError
 from stubresolver.evidence.audits import Audits
 from stubresolver.evidence.changes import note_changes
-from stubresolver.evidence.files import fault, make_file, require_same, why
+from stubresolver.evidence.files import HeldFile, Identity, fault, file_identity, why
 from stubresolver.evidence.judgement import Judgement, Snapshots
 from stubresolver.evidence.known import forget_after, note_passed, recall
 from stubresolver.evidence.records import Dropped, Event, EventKind, Kept, Pruned, Recalled, Record
@@ -70,20 +70,32 @@ class EvidenceStore:
         self._lock = threading.Lock()  # one connection, used by one thread at a time
         self._snapshots = Snapshots() if snapshots is None else snapshots
         try:
-            self.identity = None if path is None else make_file(path)
-            # autocommit: each transaction below is begun and ended by name
-            self._database = sqlite3.connect(
-                path or ":memory:", timeout=patience, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, ValueError, sqlite3.Error, EvidenceError) as error:  # ValueError: a NUL in the path
+            self._held = None if path is None else HeldFile(path)
+        except (OSError, ValueError, EvidenceError) as error:  # ValueError: a NUL in the path
             raise EvidenceError(f"{self._path}: cannot keep evidence here: {why(error)}") from None
         try:
-            prepare(self._database)
-            if path is not None:
-                require_same(path, self.identity)
+            with self._used():
+                # autocommit: each transaction below is begun and ended by name
+                self._database = sqlite3.connect(
+                    path or ":memory:", timeout=patience, isolation_level=None, check_same_thread=False
+                )
+                _prepare(self._database)
         except (OSError, UnicodeError, sqlite3.Error, EvidenceError, MemoryError) as error:
-            self._database.close()
+            self._let_go()
             raise fault(error)(f"{self._path}: cannot keep evidence here: {why(error)}") from None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether another file, or none, has the name by now; False where nobody may look."""
+        try:
+            return isinstance(self._path, Path) and file_identity(self._path) != self.identity
+        except OSError:
+            return False
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which file it is; None for one in memory."""
+        return None if self._held is None else self._held.identity
 
     def keep_demands(self, policy: Policy, log_list: LogList | None) -> None:
         """Take the demands that verdicts to come were judged by: before the first of them is recorded.
@@ -291,8 +303,9 @@ class EvidenceStore:
         """One use of the connection that looks, its faults told as `EvidenceError`."""
         with self._lock:
             try:
-                yield self._database
-            except (sqlite3.Error, ValueError, TypeError, KeyError, MemoryError) as error:  # a damaged file
+                with self._used():
+                    yield self._database
+            except (OSError, sqlite3.Error, ValueError, TypeError, KeyError, MemoryError) as error:  # a damaged file
                 raise fault(error)(f"{self._path}: cannot be read: {why(error)}") from None
 
     @contextmanager
@@ -308,6 +321,23 @@ class EvidenceStore:
         """Close the file; records already kept stay."""
         with self._lock:
             self._database.close()
+            self._let_go()
+
+    def _used(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._held is None else self._held.used()
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables if need be; closes what it cannot use."""
+    try:
+        prepare(database)
+    except BaseException:
+        database.close()
+        raise
 
 
 def _in_batches(database: sqlite3.Connection, drop: Callable[[], list[bool]]) -> list[bool]:

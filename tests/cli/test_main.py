@@ -13,7 +13,7 @@ import trio
 
 from stubresolver import __version__
 from stubresolver.cli import lab as lab_command
-from stubresolver.cli.main import COMMANDS, cli
+from stubresolver.cli.main import COMMANDS, _report_any, cli
 from stubresolver.lab.dishonest import Deceit
 from stubresolver.lab.rogues import Rogue
 from stubresolver.verify import Rule
@@ -175,10 +175,26 @@ def test_no_place_for_evidence_is_told_with_the_way_out(run, monkeypatch, tmp_pa
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "file"))
     outcome = run("query", "example.lab", "--upstream", "tls://127.0.0.1:1")
     assert outcome.status == 3
-    assert f"EVIDENCE IS NOT KEPT: {tmp_path}/file/evidence.sqlite3: cannot keep evidence here: Not a" in outcome.err
+    assert f"evidence.sqlite3: cannot keep evidence here: {tmp_path}/file is no folder; " in outcome.err
     assert "for another place see [evidence] file or $STATE_DIRECTORY" in outcome.err
 
 
 def raising_home() -> Path:
     """As `Path.home()` for a user id that no account has."""
     raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "x"), "too many open files: raise LimitNOFILE= of the service, or `ulimit -n`"),
+        (OSError(errno.ENFILE, "x"), "too many open files: raise LimitNOFILE= of the service, or `ulimit -n`"),
+        (MemoryError(), "not enough memory: see MemoryMax= of the service, or `ulimit -v`"),
+        (RuntimeError("can't start new thread"), "no thread can be started: raise TasksMax= of the service, or `ulim"),
+        (ExceptionGroup("", [ExceptionGroup("", [MemoryError()])]), "not enough memory: see MemoryMax="),
+    ],
+)
+def test_what_lacks_is_told_in_words(capsys, error, words):
+    """It is no defect of the program, and says who can give it."""
+    assert _report_any(error) == 1
+    assert capsys.readouterr().err.startswith(f"stubresolver: {words}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from stubresolver.errors import EvidenceDamaged, EvidenceError, EvidenceUnfit
-from stubresolver.evidence.files import fault, file_identity, make_file, put_aside, set_aside, why
+from stubresolver.evidence.files import HeldFile, fault, file_identity, make_file, put_aside, set_aside, why
 
 NOW = datetime(2026, 11, 2, 12, 34, 56, tzinfo=UTC)
 STAMP = "20261102T123456Z"
@@ -128,3 +128,18 @@ def test_faults_have_a_kind_and_words(tmp_path):
         "No space",
         "x",
     )
+
+
+def test_a_file_that_is_used_is_not_moved_and_one_that_was_moved_is_not_used(damaged):
+    """Else the journal of the new file would be played back into the old one, by whoever has that open."""
+    held = HeldFile(damaged)
+    with held.used(), pytest.raises(EvidenceError, match="in use by another process"):
+        put_aside(damaged, held.identity, NOW)
+    assert put_aside(damaged, held.identity, NOW) is not None
+    make_file(damaged)
+    with pytest.raises(EvidenceError, match="another file took its place"), held.used():
+        raise AssertionError
+    held.close()
+    held.close()
+    with pytest.raises(EvidenceError, match="closed"), held.used():
+        raise AssertionError

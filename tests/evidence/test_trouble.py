@@ -448,7 +448,7 @@ verifier = Verifier(Policy((bytes.fromhex(sys.argv[2]),)))
 keeper.keep_demands(verifier.policy, None)
 print("ready", flush=True)
 for number, line in enumerate(sys.stdin):
-    shown = Presented(ip_address("127.0.0.1"), f"{sys.argv[3]}-{number}", (b"junk",))
+    shown = Presented(ip_address("127.0.0.1"), f"judged-by-{sys.argv[3]}-{number}", (b"junk",))
     keeper.record(keeper.judgement("tls://127.0.0.1", shown, verifier.judge(shown, now)))
     print("recorded", flush=True)
 for attempt in range(50):
@@ -484,7 +484,7 @@ def test_processes_that_find_the_damage_at_once_lose_nothing(path, world):
         racer.communicate(timeout=20)
         assert racer.returncode == 0
     every = b"".join(file.read_bytes() for file in path.parent.iterdir())
-    expected = {f"{racer}-{number}" for racer in range(3) for number in range(4)}
+    expected = {f"judged-by-{racer}-{number}" for racer in range(3) for number in range(4)}
     assert {name for name in expected if name.encode() in every} == expected
 
 
