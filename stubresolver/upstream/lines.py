@@ -3,7 +3,8 @@
 Rules. The order is that of `order`; a query is asked on the first connection in it that is open, has room and is not
 silent. One connection in use and at most one dial per upstream (RFC 7766 s6.2.2).
 
-Where there is none, upstreams are dialled one after the other, 250 ms apart or as soon as one has failed (RFC 8305 s5).
+Where there is none, upstreams are dialled one after the other, `head_start` apart or as soon as one has failed (RFC 8305
+s5).
 The first that stands is used; dials of others that would be no better are called off. While a worse one serves, a
 better one that may be dialled is dialled beside it. An upstream that is only like it is not: `comparing` asks both now
 and then, and the faster one comes into favour.
@@ -171,13 +172,13 @@ class Lines:
     def outdone(self, loser: Channel, winner: Channel, *, own: int) -> None:
         """`winner` had a good answer where `loser` had `own` bad ones (0: it was silent)."""
         line, better = self.of(loser), self.of(winner)
-        if self._strict or line is better:
+        if line is better:
             return
         now = trio.current_time()
-        if line.outdone.bad(line.all_answered, own):
+        if not self._strict and line.outdone.bad(line.all_answered, own):
             line.behind_until = now + BEHIND_SECONDS
         if not own:
-            if line.way == better.way:
+            if not self._strict and line.way == better.way:
                 self._ranking.favour(better)
             self._holding.drop(line, loser)
         self._ranking.rank(now)
