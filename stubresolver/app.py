@@ -23,13 +23,14 @@ from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.local import LocalKnowledge, SpecialNames
 from stubresolver.local.replies import Withheld
 from stubresolver.localfiles import LocalFiles
-from stubresolver.loglines import report_event, report_files, report_forwarding
+from stubresolver.loglines import EventLog, report_files, report_forwarding
 from stubresolver.netwatch import Change, Kind
 from stubresolver.portal import Needs, Portal
 from stubresolver.recent import RecentRefusals
 from stubresolver.resolve import Resolver
 from stubresolver.resolve.routes import Routes
 from stubresolver.serve import Front, TcpServer, UdpServer
+from stubresolver.statuspage import Figures
 from stubresolver.surroundings import Surroundings
 from stubresolver.upstream import (
     Demands,
@@ -41,6 +42,7 @@ from stubresolver.upstream import (
     Upstream,
     renew_all,
 )
+from stubresolver.upstream.clear import SENT
 from stubresolver.upstream.diagnosis import Diagnosis
 from stubresolver.wire import Query, UpstreamForm
 from stubresolver.wire.addresses import address_query, addresses_in
@@ -76,6 +78,7 @@ class App:
         self._settings = settings
         self._files = files
         self.recent_refusals = RecentRefusals()
+        self._events = EventLog()
         special = SpecialNames(forwarded=settings.forwarded)
         self._known = LocalKnowledge(special=special) if files is None else files.knowledge
         refusals = Refusals()  # an address may be an upstream of several pools
@@ -115,6 +118,9 @@ class App:
                 wall=wall or (lambda: 0),
             ),
         )
+        self._sent_before = SENT.queries
+        self._udp: list[UdpServer] = []
+        self._tcp: list[TcpServer] = []
         self.containment = Containment(told)
         self._stopping = trio.Event()
 
@@ -129,8 +135,9 @@ class App:
             await nursery.start(self._run_upstreams)
             await nursery.start(self._resolver.run)
             front = Front(self._settings.listen)
-            listeners: list[UdpServer | TcpServer] = [UdpServer(sock, self._resolver, front) for sock in udp]
-            listeners.append(TcpServer(tcp, self._resolver, self._settings.listen, front))
+            self._udp = [UdpServer(sock, self._resolver, front) for sock in udp]
+            self._tcp = [TcpServer(tcp, self._resolver, self._settings.listen, front)]
+            listeners: list[UdpServer | TcpServer] = [*self._udp, *self._tcp]
             async with trio.open_nursery() as listening:
                 for listener in listeners:
                     await listening.start(listener.serve)
@@ -223,7 +230,7 @@ class App:
 
     def _report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
         """Something has happened to an upstream, be it one for a zone alone."""
-        report_event(event, zone)
+        self._events.report(event, zone)
         self.recent_refusals.take(event)
         if zone is None:
             if isinstance(event, Judged) and event.verdict.connects and not event.again:
@@ -265,6 +272,23 @@ class App:
         self._resolver.know(knowledge)
         if self._files is not None:
             report_files(self._files)
+
+    @property
+    def figures(self) -> Figures:
+        """What it knows of itself now."""
+        return Figures(
+            pool=self._pool.statistics(),
+            diagnosis=self.diagnosis,
+            zones=self._forwarding.by_zone(),
+            udp=tuple(each.statistics() for each in self._udp),
+            tcp=tuple(each.statistics() for each in self._tcp),
+            resolver=self._resolver.statistics(),
+            counters=CacheCommands(self._cache, self._resolver).statistics(),
+            clear=SENT.queries - self._sent_before,
+            portal_sent=self.portal.sent,
+            portal=self.portal.state,
+            refusals=self.recent_refusals(),
+        )
 
     @property
     def forwarding(self) -> Forwarding:

@@ -22,7 +22,10 @@ from cryptography.utils import CryptographyDeprecationWarning
 from stubresolver import __version__
 from stubresolver.errors import BadInput, ConfigError, PolicyRefused, StubResolverError, UpstreamError
 
-COMMANDS = ("run", "reload", "query", "check", "evidence", "explain", "policy", "logs", "audit", "cache", "lab")
+COMMANDS = (
+    "run", "status", "portal", "reload", "query", "check", "evidence", "explain", "policy", "logs", "audit", "cache",
+    "lab",
+)  # fmt: skip
 
 
 class _Commands(click.Group):
@@ -53,6 +56,7 @@ def cli() -> None:
       stubresolver lab           see it refuse a gallery of rogue upstreams, offline
       stubresolver check         judge the configured upstreams without asking them anything
       stubresolver run           serve DNS on 127.0.0.1:53 and [::1]:53
+      stubresolver status        what the running service does, and what is wrong with it
 
     Exit status: 0 done; 1 refused, or failed; 2 bad input; 3 no upstream could be reached; 130 interrupted. Each
     command says more.

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from stubresolver.cli.common import utc_now
 from stubresolver.cli.judges import told_upstream
 from stubresolver.cli.kept_cache import kept_cache
 from stubresolver.cli.status_file import ServiceStatus, remove_status, write_status
+from stubresolver.cli.status_told import ServiceFacts, whole_status
 from stubresolver.config import Settings
-from stubresolver.control import ControlServer, ControlSocket
+from stubresolver.control import Command, ControlServer, ControlSocket, Request
+from stubresolver.control.status import Status
 from stubresolver.ct.compliance import Freshness
 from stubresolver.demands import build_all_demands
 from stubresolver.errors import CannotListen, StubResolverError
@@ -64,10 +67,12 @@ class Service:
         self._alarms = tell_kept(evidence.audits())  # of audits, kept until a person dismisses them
         self._looked = trio.Event()  # it is known which network this is, or that nobody can know
         self._standing = trio.Event()  # queries are taken
+        self._begun, self._begun_at = utc_now(), 0.0  # by the wall clock, and by the one that counts sleep
         self._kept = kept_cache(settings)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
+        self._begun, self._begun_at = utc_now(), trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
             contain = self._app.containment.run
@@ -104,10 +109,34 @@ class Service:
         try:
             with ControlSocket(self._status_file.with_name("control.sock")) as sock:
                 task_status.started()  # who connects from now on is answered
-                await self._app.containment.run("answering commands", ControlServer(sock, self._app.commands).run)
+                await self._app.containment.run("answering commands", ControlServer(sock, self._commands).run)
         except CannotListen as error:
-            log.warning("%s: `stubresolver cache` will not find us", error)
+            log.warning("%s: `stubresolver status`, `portal` and `cache` will not find us", error)
             task_status.started()
+
+    @property
+    def _commands(self) -> Mapping[str, Command]:
+        """What a person may ask of us."""
+        return {**self._app.commands, "status": self._tell_whole_status}
+
+    async def _tell_whole_status(self, _request: Request) -> Status:
+        """Everything, for `stubresolver status`."""
+        await trio.lowlevel.checkpoint()
+        facts = ServiceFacts(
+            config=self._settings.source,
+            outcome=self._outcome,
+            reloaded=self._reloaded,
+            started=self._begun,
+            uptime=trio.current_time() - self._begun_at,
+            listening=tuple(f"{host} port {port}" for host, port in self._places),
+            trust=self._trust,
+            evidence=self._evidence.state,
+            clock=self._clock,
+            portal=self._app.portal.text,
+            audit_alarms=self._alarms,
+            tasks=dict(self._app.containment.problems),
+        )
+        return whole_status(facts, self._app.figures, utc_now())
 
     async def _watch_surroundings(self, nursery: trio.Nursery) -> None:
         """Tell the resolver of resumes, other networks and a clock that was set."""
@@ -223,8 +252,12 @@ class Service:
 
     @property
     def _listening(self) -> str:
-        names = (sock.getsockname() for sock in self._bound.udp)
-        return f"listening on {', '.join(f'{name[0]} port {name[1]}' for name in names)}"
+        return f"listening on {', '.join(f'{host} port {port}' for host, port in self._places)}"
+
+    @property
+    def _places(self) -> list[tuple[str, int]]:
+        """Hosts and ports where queries are taken."""
+        return [sock.getsockname()[:2] for sock in self._bound.udp]
 
     @property
     def _aloud(self) -> str:

@@ -1,6 +1,7 @@
 """The servers of forward zones at work: files that are followed, tables that do not know each other."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import dns.message
 import pytest
@@ -191,3 +192,22 @@ def test_upstreams_of_zones_have_pools_of_their_own(tmp_path: Path) -> None:
     assert parse_upstream("tls://10.0.0.1") in settings.all_upstreams
     shared = app._pool._lines._refusals  # an address that is refused is refused to all of them
     assert all(pool._lines._refusals is shared for pool in app._forwarding._pools)
+
+
+def test_figures_by_zone(tmp_path):
+    """Whom each table asks, and what went there in clear; those with TLS first."""
+    text = (
+        '[[forward]]\nzone = "a"\nupstreams = "udp://10.0.0.1"\n[[forward]]\nzone = "b"\nupstreams = "tls://10.0.0.2"\n'
+    )
+    settings = settings_of(text, tmp_path)
+    forwarding = Forwarding(settings.forward, dict.fromkeys(settings.all_upstreams, SimpleNamespace(policy="strict")))
+    forwarding._plain[0].exchanger.sent = 7
+
+    async def told():
+        await trio.lowlevel.checkpoint()
+        return forwarding.by_zone()
+
+    first, second = trio.run(told)
+    assert (str(first.zone), first.clear, first.sent_in_clear) == ("b", False, 0)
+    assert (str(second.zone), second.clear, second.sent_in_clear) == ("a", True, 7)
+    assert [each.servers[0].upstream for each in (first, second)] == ["tls://10.0.0.2", "udp://10.0.0.1"]
