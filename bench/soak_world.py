@@ -44,7 +44,7 @@ addDOHLocal("127.0.0.1:{doh}", "chain.pem", "key.pem", "/dns-query", {{minTLSVer
 # A cache that a run of minutes fills, too: or its growth would look like a leak.
 _MORE = """
 [cache]
-max_octets = 1048576
+max_octets = 262144
 """
 
 
