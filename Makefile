@@ -5,11 +5,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help lab test lint types bench clean
+.PHONY: help lab test lint types bench soak clean
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
-	@echo '  make lint, make types, make bench, make clean'
+	@echo '  make lint, make types, make bench, make soak, make clean'
 
 # What a user installs, and what a developer installs on top.
 .venv/installed: pyproject.toml
@@ -38,6 +38,9 @@ types: .venv/developing
 
 bench: .venv/developing
 	$(BIN)/python -m bench $(ARGS)
+
+soak: .venv/developing
+	$(BIN)/python -m bench.soak $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
