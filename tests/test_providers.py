@@ -312,6 +312,22 @@ def test_file_that_broke_since_the_start_is_refused_at_a_reload(tmp_path: Path) 
             load_trust(settings)
 
 
+def test_upstreams_that_changed_since_the_start_are_told(tmp_path: Path) -> None:
+    """A reload takes over the policy in a provider's file, and says that who is asked takes a restart."""
+    (tmp_path / "a.toml").write_text(CORP)
+    settings = parse('providers = ["a.toml", "quad9"]', tmp_path)
+    moment = load_trust(settings).log_list.timestamp
+    assert load_trust(settings).warnings(moment) == ()
+    for new in (CORP.replace("10.0.0.53", "10.0.0.54"), CORP.replace("Corp", "Corporation")):
+        (tmp_path / "a.toml").write_text(new)
+        trust = load_trust(settings)
+        [warning] = trust.warnings(moment)
+        assert warning.startswith(f"{tmp_path / 'a.toml'}: who is asked has changed since it was read: a restart takes")
+        assert list(trust.upstreams) == list(settings.upstreams)
+    (tmp_path / "a.toml").write_text(CORP.replace("5a", "6b"))
+    assert load_trust(settings).warnings(moment) == ()
+
+
 def test_upstreams_of_the_command_line_keep_their_policy(tmp_path: Path) -> None:
     """Those that a provider has are judged as its; others by everybody's policy. No forward zone is left."""
     (tmp_path / "a.toml").write_text(CORP)

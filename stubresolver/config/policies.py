@@ -18,7 +18,7 @@ class LoadedPolicy:
     policy: Policy
     source: str  # the files, or "the shipped policy"
     anchors: str  # whose roots: a file, "certifi", or the system's store
-    warning: str = ""  # what to know about the anchors
+    warning: str = ""  # what to know about the anchors, and about a provider
 
 
 def load_policy(path: Path | None, anchors: Path | None = None, profile: Profile | None = None) -> Policy:
@@ -41,7 +41,7 @@ def load_policy_file(path: Path | None, anchors: Path | None = None, profile: Pr
     policy = read_layers(Layer(read_shipped("policy.toml"), SHIPPED), layers)
     source = " on top of ".join(layer.file for layer in reversed(layers)) or SHIPPED
     name = policy.anchors_file or SHIPPED
-    whose, warning = policy.anchors, ""
+    whose, warning = policy.anchors, _overtaken(profile)
     if anchors is not None:
         certificates, whose = read_anchors(anchors, str(anchors), ""), str(anchors)
     elif policy.anchors == "certifi":
@@ -49,11 +49,19 @@ def load_policy_file(path: Path | None, anchors: Path | None = None, profile: Pr
     elif policy.anchors == "system":
         store = system_store(name)
         certificates, whose = read_anchors(store, name, "anchors.source"), f"the system's store, {store}"
-        warning = (
+        system = (
             f"{name}: anchors.source: the {len(certificates)} roots are this machine's own store, {store}: whoever "
             "administers it, and any product that installs a root, such as an inspecting proxy, has a say in it"
         )
+        warning = f"{warning}; {system}" if warning else system
     else:
         file = Path(policy.anchors_file).parent / policy.anchors
         certificates, whose = read_anchors(file, name, "anchors.source"), str(file)
     return LoadedPolicy(policy.with_anchors(certificates), source, whose, warning)
+
+
+def _overtaken(profile: Profile | None) -> str:
+    """What to know of a provider's file that says something else by now of who is asked; raises `ConfigError`."""
+    if profile is None or profile.as_it_is_now() == profile:
+        return ""
+    return f"{profile}: who is asked has changed since it was read: a restart takes it over, a reload the policy alone"

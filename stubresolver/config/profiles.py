@@ -39,9 +39,14 @@ class Profile:
 
     def layer(self) -> Layer:
         """Its policy as it stands in the file now; raises `ConfigError`."""
-        octets = read_shipped(self.file) if self.path is None else read_file(self.path, "providers")
-        parse_profile(octets, self.file, self.path)  # a file with an error is of no use in part either
-        return Layer(octets, str(self), PROFILE_KEYS)
+        return Layer(self._read(), str(self), PROFILE_KEYS)
+
+    def as_it_is_now(self) -> "Profile":
+        """What its file says of it now; raises `ConfigError`: a file with an error is of no use in part either."""
+        return parse_profile(self._read(), self.file, self.path)
+
+    def _read(self) -> bytes:
+        return read_shipped(self.file) if self.path is None else read_file(self.path, "providers")
 
     def __str__(self) -> str:
         return f"the shipped {self.file}" if self.path is None else self.file
