@@ -128,7 +128,8 @@ class Holding:
             line.dialling = None
             now = line.changed_at = trio.current_time()
             refused = _verdict_of(failure) is not None
-            self._refusals.ended(line.upstream.address, began, now, refused=refused)
+            jitter = random.random()  # noqa: S311 - no secret
+            self._refusals.ended(line.upstream.address, began, now, refused=refused, jitter=jitter)
             if failure is not None:
                 self._dial_failed(line, failure)
             if channel is not None:

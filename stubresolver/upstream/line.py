@@ -44,7 +44,7 @@ class Line:
         self.upstream = upstream
         self.provider = provider
         self.place = place
-        self.grade: Grade = (False, place.provider, False, place.transport)  # kept up to date by `Lines`
+        self.grade: Grade = (place.provider, False, False, place.transport)  # kept up to date by `Lines`
         self.demands = demands
         self.health = health
         self.channel: Channel | None = None

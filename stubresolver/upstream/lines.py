@@ -3,11 +3,10 @@
 Rules. The order is that of `order`; a query is asked on the first connection in it that is open, has room and is not
 silent. One connection in use and at most one dial per upstream (RFC 7766 s6.2.2).
 
-Where there is none, upstreams are dialled one after the other, `head_start` apart or as soon as one has failed (RFC 8305
-s5).
-The first that stands is used; dials of others that would be no better are called off. While a worse one serves, a
-better one that may be dialled is dialled beside it. An upstream that is only like it is not: `comparing` asks both now
-and then, and the faster one comes into favour.
+Where there is none, upstreams are dialled one after the other, `head_start` apart or as soon as one has failed (RFC
+8305 s5). The first that stands is used; dials of others that would be no better are called off. While a worse one
+serves, a better one that may be dialled is dialled beside it. An upstream that is only like it is not: `comparing` asks
+both now and then, and the faster one comes into favour.
 
 Who failed pauses (`health`, `refusals`). While nothing stands and clients ask, the pause of who could not be reached is
 cut short twice a second, and so a network that comes back without a word is found; that of who was refused is not. In
@@ -45,7 +44,7 @@ LONG_AGO: Final = float("-inf")
 
 DEMAND_SECONDS: Final = 0.5  # between dials that only a client's demand makes due: half of the second we have
 OUTAGE_PATIENCE: Final = 2.0  # half of `query_timeout`: an answer would still come in time for the second try
-SETTLE_SECONDS: Final = 0.05  # a move is told in several words; one dial is to follow all of them
+SETTLE_SECONDS: Final = 0.02  # a move may be told in several words; one dial is to follow all of them
 SAME_MOVE: Final = 1.0  # the same network, told again by another source: the connections of now are of after the move
 FORGET_SECONDS: Final = 10.0  # between two moves that both set refused upstreams free: a flapping link is no licence
 

@@ -17,8 +17,9 @@ class UpstreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     connect_timeout: Seconds = 3.0
     # TCP and TLS together, so that one slow upstream costs no more than a client's patience.
     dial_timeout: Seconds = 5.0
-    # RFC 8305 s5, Connection Attempt Delay: "One recommended value for a default delay is 250 milliseconds".
-    head_start: Seconds = 0.25
+    # RFC 8305 s5, Connection Attempt Delay: "One recommended value for a default delay is 250 milliseconds". A little
+    # less, so that where port 853 is blocked the third dial, the first one of DoH, answers within 600 ms of a move.
+    head_start: Seconds = 0.2
     # A client is to hear within 4 s, a little less than its patience (5 s in dig and glibc), why it has no answer. The
     # rest is for the way there: a busy turn of the event loop, its scheduler and ours.
     query_timeout: Seconds = 3.8

@@ -2,8 +2,9 @@
 
 `latency`: upstreams of one provider before those of the next, in the order in which the providers were named first;
 within a provider, DoT before DoH or the other way round, as they were named first; within a transport, the one that is
-in favour (it stood first, or was measured to be faster since), then as they were named. Behind all of them: whose
-answers were failures where another's were not. Behind the rest of its provider: a transport that this network blocks.
+in favour (it stood first, or was measured to be faster since), then as they were named. Behind the rest of its
+provider: whose answers were failures where another's were not, and a transport that this network blocks. A provider is
+never behind another: else who owns a domain, and has its servers fail whoever asks first, would choose between them.
 
 `strict`: as they were named, and nothing else.
 
@@ -21,7 +22,7 @@ from stubresolver.upstream.upstream import Transport, Upstream
 FASTER_BY: Final = 0.3
 FASTER_SECONDS: Final = 0.010
 
-Grade = tuple[bool, int, bool, int]  # behind, provider, blocked, transport (or place): the smaller the better
+Grade = tuple[int, bool, bool, int]  # provider, behind, blocked, transport (or place): the smaller the better
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def places(upstreams: Sequence[Upstream], providers: Mapping[Upstream, str]) -> 
 
 def grade(place: Place, *, behind: bool, blocked: bool, strict: bool) -> Grade:
     """How good an upstream is now."""
-    return (False, 0, False, place.number) if strict else (behind, place.provider, blocked, place.transport)
+    return (0, False, False, place.number) if strict else (place.provider, behind, blocked, place.transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,10 @@ def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], 
     both: Counter[tuple[int, Transport]] = Counter((each.address.version, each.transport) for each in attempts)
 
     def key(each: Candidate) -> tuple[object, ...]:
-        behind, provider, blocked, transport = each.grade
+        provider, behind, blocked, transport = each.grade
         family = each.upstream.address.version
         tried = families[family], both[family, each.upstream.transport]
-        return behind, provider, each.mute, blocked, *tried, transport, each.lost, not each.favourite, each.number
+        return provider, behind, each.mute, blocked, *tried, transport, each.lost, not each.favourite, each.number
 
     best = min(candidates, key=key, default=None)
     return None if best is None else best.number

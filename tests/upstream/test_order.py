@@ -23,6 +23,7 @@ CLOUDFLARE = [
         "https://[2606:4700:4700::1001]",
     )
 ]
+JITTER = 0.0
 DOT, DOH = (0, Transport.DOT), (0, Transport.DOH)
 
 
@@ -129,7 +130,7 @@ def test_no_minute_has_more_than_four_dials_of_the_refused(steps: list[tuple[flo
         now += pause
         if refusals.ready_at(address, now) <= now:
             refusals.begun(address, now)
-            refusals.ended(address, now, now, refused=True)
+            refusals.ended(address, now, now, refused=True, jitter=JITTER)
             dials[address].append(now)
     for found in dials.values():
         assert all(later - earlier >= MINUTE - 1e-6 for earlier, later in zip(found, found[DIALS:], strict=False))
@@ -143,7 +144,7 @@ def test_who_is_not_refused_is_not_counted(pauses: list[float]) -> None:
         now += pause
         assert refusals.ready_at("a", now) <= now
         refusals.begun("a", now)
-        refusals.ended("a", now, now, refused=False)
+        refusals.ended("a", now, now, refused=False, jitter=JITTER)
 
 
 def test_dials_under_way_count_as_well() -> None:
@@ -151,15 +152,28 @@ def test_dials_under_way_count_as_well() -> None:
     refusals = Refusals()
     for now in (0.0, 0.1, 0.2):
         refusals.begun("a", now)
-    refusals.ended("a", 0.0, 0.5, refused=True)
-    assert refusals.ready_at("a", 1.0) <= 1.0
-    refusals.begun("a", 1.0)
-    assert refusals.ready_at("a", 1.5) == 60.0
-    refusals.ended("a", 0.1, 2.0, refused=False)
-    assert refusals.ready_at("a", 2.0) <= 2.0
-    assert refusals.ready_at("b", 2.0) <= 2.0
+    refusals.ended("a", 0.0, 0.5, refused=True, jitter=JITTER)
+    refusals.begun("a", 20.0)
+    assert refusals.ready_at("a", 30.0) == 60.0
+    refusals.ended("a", 0.1, 30.0, refused=False, jitter=JITTER)
+    assert refusals.ready_at("a", 30.0) <= 30.0
+    assert refusals.ready_at("b", 30.0) <= 30.0
     refusals.forget()
-    assert refusals.ready_at("a", 3.0) <= 3.0
+    assert refusals.ready_at("a", 31.0) <= 31.0
+
+
+@given(st.lists(st.floats(0, 1), min_size=30, max_size=30))
+def test_dials_of_the_refused_are_spread(jitters: list[float]) -> None:
+    """The second at once, for the other transport; then less than a minute goes by without one, and never all at once."""
+    refusals, now, dials = Refusals(), 0.0, []
+    for jitter in jitters:
+        now = max(now, refusals.ready_at("a", now))
+        refusals.begun("a", now)
+        refusals.ended("a", now, now, refused=True, jitter=jitter)
+        dials.append(now)
+    assert dials[1] == 0.0
+    assert max(later - earlier for earlier, later in pairwise(dials)) <= 52.5 + 1e-6
+    assert dials[3] >= 12.5
 
 
 def test_refusals_keep_the_order_of_time() -> None:
@@ -168,6 +182,6 @@ def test_refusals_keep_the_order_of_time() -> None:
     while len(dials) < 40:
         now = max(now + 0.25, refusals.ready_at("a", now))
         refusals.begun("a", now)
-        refusals.ended("a", now, now, refused=True)
+        refusals.ended("a", now, now, refused=True, jitter=JITTER)
         dials.append(now)
     assert max(later - earlier for earlier, later in pairwise(dials)) <= MINUTE
