@@ -6,7 +6,7 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from stubresolver.lab.authority import Credential
-from tests.transport.records import Forger, count_records, watch_secret
+from tests.transport.records import APPLICATION_SECRET, Forger, count_records, watch_secrets
 
 
 class TlsServer:
@@ -32,7 +32,7 @@ class TlsServer:
                 lambda _connection, offered: next((p for p in alpn if p in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
             )
         context.set_ocsp_server_callback(lambda _connection, _data: credential.staple or b"")
-        self._secret = watch_secret(context)
+        self._secrets = watch_secrets(context)
         self.connection = SSL.Connection(context, None)
         self.connection.set_accept_state()
         self.complete = False
@@ -71,4 +71,4 @@ class TlsServer:
     def forger(self) -> tuple[bytes, Forger]:
         """What is still to be delivered of this server, and who makes its records from then on (TLS 1.3)."""
         tail = self.data_to_send()
-        return tail, Forger(self._secret(), count_records(tail))
+        return tail, Forger(self._secrets[APPLICATION_SECRET], count_records(tail))

@@ -3,14 +3,13 @@
 RFC 8446 s5 (record protection), s7.1 and s7.3 (keys), s4.6 (what may come after a handshake).
 """
 
-from collections.abc import Callable
-
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
 ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23  # RFC 8446 s5.1, ContentType
+HANDSHAKE_SECRET, APPLICATION_SECRET = "SERVER_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0"
 KEY_UPDATE = b"\x18\0\0\1\1"  # s4.6.3, update_requested(1)
 USER_CANCELED = b"\1\x5a"  # s6.1, a warning
 
@@ -23,17 +22,16 @@ def ticket(number: int) -> bytes:
     return b"\4" + len(body).to_bytes(3) + body
 
 
-def watch_secret(context: SSL.Context) -> Callable[[], bytes]:
-    """Have the context tell its connections' secrets; what is returned gives the last server's one."""
-    secrets: list[bytes] = []
+def watch_secrets(context: SSL.Context) -> dict[str, bytes]:
+    """Have the context tell its connections' secrets, the last of each of NSS's labels (RFC 9850)."""
+    secrets: dict[str, bytes] = {}
 
     def keep(_connection: SSL.Connection, line: bytes) -> None:
-        label, _, secret = line.split()
-        if label == b"SERVER_TRAFFIC_SECRET_0":
-            secrets.append(bytes.fromhex(secret.decode()))
+        label, _, secret = line.decode().split()
+        secrets[label] = bytes.fromhex(secret)
 
     context.set_keylog_callback(keep)
-    return lambda: secrets[-1]
+    return secrets
 
 
 def count_records(octets: bytes) -> int:
@@ -46,7 +44,7 @@ def count_records(octets: bytes) -> int:
 
 
 class Forger:
-    """A server's sending side after its handshake: TLS_AES_256_GCM_SHA384, `sent` records into its traffic keys."""
+    """A server's sending side: TLS_AES_256_GCM_SHA384, `sent` records into the traffic keys of this secret."""
 
     def __init__(self, secret: bytes, sent: int) -> None:
         self._secret = secret

@@ -10,22 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stubresolver.transport.burden import PER_QUERY, SAVED, UNASKED, Burden
-from stubresolver.transport.doh import MAX_FRAME, MAX_HEADER_LIST, MAX_STREAMS, DohProtocol
+from stubresolver.transport.doh import MAX_HEADER_LIST, MAX_STREAMS, DohProtocol
 from stubresolver.transport.protocol import Answered, Draining, Ended, Failed
 from stubresolver.transport.tls import BARREN_LIMIT, Closed, DataReceived, TLSContext
+from tests.transport.floods import DATA, FLOODS, HEADERS, OK, PING, SAYS_NOTHING, SETTINGS, TLS_FLOODS, frame
 from tests.transport.peers import TlsServer
-from tests.transport.records import ALERT, HANDSHAKE, USER_CANCELED, ticket
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 READ = 64 * 1024  # as much as one read of a connection brings
-SAYS_NOTHING = "the upstream sends and does not answer"
-OK = b"\x88\x40\x0ccontent-type\x17application/dns-message"  # RFC 7541: :status 200, a literal field
-INTERIM = b"\x08\x03103"  # :status 103
-
-
-def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    """RFC 9113 s4.1."""
-    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
 
 def asked(queries: int = 1) -> DohProtocol:
@@ -36,35 +27,6 @@ def asked(queries: int = 1) -> DohProtocol:
     client.data_to_send()
     assert client.receive_data(frame(SETTINGS) + frame(HEADERS, OK, flags=4, stream=1)) == []
     return client
-
-
-# Name: what is sent again and again, and what the client says in the end.
-FLOODS = {
-    "ping": (frame(PING, bytes(8)), SAYS_NOTHING),
-    "ping that answers none": (frame(PING, bytes(8), flags=1), SAYS_NOTHING),
-    "settings": (frame(SETTINGS, b"\0\1\0\0\x10\0"), SAYS_NOTHING),
-    "settings that are none": (frame(SETTINGS), SAYS_NOTHING),
-    "settings without end": (frame(SETTINGS, b"\0\1\0\0\x10\0" * 2700), SAYS_NOTHING),
-    "window update": (frame(WINDOW_UPDATE, b"\0\0\0\1"), SAYS_NOTHING),
-    "window update of a stream": (frame(WINDOW_UPDATE, b"\0\0\0\1", stream=1), SAYS_NOTHING),
-    "priority": (frame(PRIORITY, b"\0\0\0\0\1", stream=1), SAYS_NOTHING),
-    "priority of nothing": (frame(PRIORITY, b"\0\0\0\0\1", stream=9999), SAYS_NOTHING),
-    "reset": (frame(RST_STREAM, bytes(4), stream=1), SAYS_NOTHING),
-    "unknown frame": (frame(0xBB, b"x" * 100), SAYS_NOTHING),
-    "unknown large frame": (frame(0xBB, b"x" * MAX_FRAME), SAYS_NOTHING),
-    "empty data": (frame(DATA, stream=1), SAYS_NOTHING),
-    "padding": (frame(DATA, b"\x0f" + bytes(15), flags=8, stream=1), SAYS_NOTHING),
-    "goaway": (frame(GOAWAY, b"\x7f\xff\xff\xff" + bytes(4)), SAYS_NOTHING),
-    "interim response": (frame(HEADERS, INTERIM, flags=4, stream=3), SAYS_NOTHING),
-    "interim response of many fields": (frame(HEADERS, INTERIM + b"\x90" * 100, flags=4, stream=3), SAYS_NOTHING),
-    "compressed-header bomb": (
-        frame(HEADERS, INTERIM + b"\x40\1a\x7f\xa1\x1e" + b"b" * 4000 + b"\xbe" * 4000, flags=4, stream=3),
-        "header list larger than",
-    ),
-    "huge field": (frame(HEADERS, b"\x40\1a\x7f\x81\x7c" + b"b" * 16000, flags=4, stream=3), "header list larger than"),
-    "continuation": (frame(CONTINUATION, stream=3), "protocol violation"),
-    "push": (frame(PUSH, b"\0\0\0\2\x82", flags=4, stream=3), "protocol violation"),
-}
 
 
 @pytest.mark.parametrize(("unit", "reason"), FLOODS.values(), ids=FLOODS)
@@ -226,20 +188,6 @@ def test_any_frames_end_within_the_bound(frames):
     events = [event for at in range(0, len(octets), 16384) for event in client.receive_data(octets[at : at + 16384])]
     assert sum(isinstance(event, Ended) for event in events) <= 1
     assert client._burden.units <= UNASKED + 300
-
-
-# Name: what a TLS 1.3 server sends again and again, and what is said in the end.
-TLS_FLOODS = {
-    "key update": (lambda forger, _number: forger.key_update(), SAYS_NOTHING),
-    "key update and an octet": (lambda forger, _number: forger.key_update() + forger.record(b"x"), SAYS_NOTHING),
-    "ticket": (lambda forger, number: forger.record(ticket(number), HANDSHAKE), SAYS_NOTHING),
-    "record of one octet": (lambda forger, _number: forger.record(b"x"), SAYS_NOTHING),
-    "padding": (lambda forger, _number: forger.record(b"x", padding=1000), SAYS_NOTHING),
-    "empty record": (lambda forger, _number: forger.record(b""), "record"),
-    "warning": (lambda forger, _number: forger.record(USER_CANCELED, ALERT), "too many warn alerts"),
-    "message without end": (lambda forger, _number: forger.record(b"\4\xff\xff\xff" + bytes(9000), HANDSHAKE), "size"),
-    "question for a certificate": (lambda forger, _number: forger.record(b"\x0d\0\0\3\0\0\0", HANDSHAKE), "unexpected"),
-}
 
 
 @pytest.mark.parametrize(("make", "reason"), TLS_FLOODS.values(), ids=TLS_FLOODS)
