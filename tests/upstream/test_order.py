@@ -164,7 +164,7 @@ def test_dials_under_way_count_as_well() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=30, max_size=30))
 def test_dials_of_the_refused_are_spread(jitters: list[float]) -> None:
-    """The second at once, for the other transport; then less than a minute goes by without one, and never all at once."""
+    """The second at once, for the other transport; then less than a minute goes by without one."""
     refusals, now, dials = Refusals(), 0.0, []
     for jitter in jitters:
         now = max(now, refusals.ready_at("a", now))
