@@ -27,7 +27,7 @@ from pathlib import Path
 from bench.contenders import STUBRESOLVER, Running
 from bench.floods import KINDS, question
 from bench.process import CannotMeasure, Program, free_port
-from bench.world import serve_upstream
+from bench.world import serve_lab_upstream, serve_upstream
 
 DELAY = 0.01  # seconds there and back: a near upstream's
 _NAMES = 1_000  # that are in the cache
@@ -222,21 +222,28 @@ async def relay(port: int, target: int) -> None:
 
 
 def _run(kinds: list[str], seconds: float, folder: Path) -> Iterator[Outcome]:
-    with serve_upstream(folder) as upstream:
+    for kind in kinds:
+        own = folder / kind
+        own.mkdir()
+        serve = serve_lab_upstream(own, b"\6silent") if kind in ("silent", "slow") else serve_upstream(own)
         port = free_port()
-        command = [sys.executable, "-m", "bench.flood", "--relay", str(port), str(upstream.dot_port)]
-        with Program("relay", command, folder, {"PYTHONPATH": str(_ROOT)}) as late:
-            late.wait_until_it_accepts(port)
-            near = replace(upstream, dot_port=port)
-            for kind in kinds:
-                with Running(STUBRESOLVER, near, folder / kind) as server:
+        with serve as upstream:
+            command = [sys.executable, "-m", "bench.flood", "--relay", str(port), str(upstream.dot_port)]
+            with Program("relay", command, own, {"PYTHONPATH": str(_ROOT)}) as late:
+                late.wait_until_it_accepts(port)
+                with Running(STUBRESOLVER, replace(upstream, dot_port=port), own / "service") as server:
                     server.wait_until_ready()
-                    warm = Asked()
-                    for number in range(3 * _NAMES):  # names in use, not seen once
-                        _ask(server.port, f"c{number % _NAMES}.wild.lab", warm)
-                    if warm.failed or warm.lost:
-                        raise CannotMeasure(f"before the flood {warm.failed + warm.lost} questions failed")
+                    _warm(server.port)
                     yield measure(kind, server, seconds)
+
+
+def _warm(port: int) -> None:
+    """Put the names into the cache, as names in use and not as names that were seen once."""
+    warm = Asked()
+    for number in range(3 * _NAMES):
+        _ask(port, f"c{number % _NAMES}.wild.lab", warm)
+    if warm.failed or warm.lost:
+        raise CannotMeasure(f"before the flood {warm.failed + warm.lost} questions failed")
 
 
 def main() -> int:

@@ -145,6 +145,8 @@ async def _talk(kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
         for octet in _framed(question("c1.wild.lab")):
             writer.write(bytes((octet,)))
             await asyncio.sleep(1)
+            if reader.at_eof():
+                return
     if kind == "slow":
         writer.write(_framed(question(f"s{number}-{time.monotonic_ns()}.silent.lab")))
     while await reader.read(4096):
