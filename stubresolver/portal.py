@@ -157,7 +157,6 @@ class Portal:
             raise BadInput("the service is about to stop")
         session = _Session(servers, leases.source(servers), request.seconds, self._needs)
         self._session, self._opened = session, self._opened + 1
-        await self._nursery.start(self._hold, session)
         log.warning(
             "PORTAL OPEN for %g s, by a person's command: names that are not in the cache go to %s%s, "
             "neither encrypted nor verified",
@@ -165,6 +164,8 @@ class Portal:
             ", ".join(map(str, servers)),
             f" (of {session.source})" if session.source else "",
         )
+        self._nursery.start_soon(self._hold, session)
+        await session.begun.wait()
         self._needs.started()
         self._needs.told()
         return self.state
@@ -199,19 +200,24 @@ class Portal:
         except RuntimeError as error:  # no thread can be started
             raise BadInput(f"the files of the DHCP clients cannot be read now: {error}") from None
 
-    async def _hold(self, session: "_Session", *, task_status: trio.TaskStatus[None]) -> None:
-        """Carry the queries until the end, whatever ends it."""
-        with session.scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(session.exchanger.run)
-                if self._session is not session:  # ended before it began
-                    return
+    async def _hold(self, session: "_Session") -> None:
+        """Carry the queries until the end, whatever ends it, be it before it has begun."""
+        try:
+            with session.scope:
+                await self._carry(session)
+        finally:
+            session.begun.set()
+
+    async def _carry(self, session: "_Session") -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(session.exchanger.run)
+            if self._session is session:
                 self._resolver.detour(session)
+                session.begun.set()
                 nursery.start_soon(self._probe, session)
-                task_status.started()
                 await trio.sleep_until(session.exchanger.until)
-                if self._session is session:
-                    self.end("its time is over")
+            if self._session is session:
+                self.end("its time is over")
 
     async def _probe(self, session: "_Session") -> None:
         """See whether an upstream is there, again and again."""
@@ -231,6 +237,7 @@ class _Session:
     def __init__(self, servers: Sequence[PlainServer], source: str, seconds: float, needs: Needs) -> None:
         self.source = source
         self.scope = trio.CancelScope()
+        self.begun = trio.Event()  # queries go there, or it is over already
         self.exchanger = PortalExchanger(servers, trio.current_time() + seconds)
         self._until = self.exchanger.until
         self.servers = tuple(str(server.address) for server in servers)

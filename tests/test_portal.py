@@ -168,6 +168,24 @@ async def test_it_ends_by_command_and_by_others(autojump_clock, world):
     assert (world.portal.state.ended, world.portal.state.opened) == ("the service ends", 3)
 
 
+async def test_it_may_end_before_it_begins(autojump_clock, world, monkeypatch):
+    """An upstream that stands at that very moment: nothing goes there, and whoever opened it hears why."""
+
+    async def run(_self, task_status):
+        world.portal.end("tls://192.0.2.53 stands, verified", verified=True)
+        task_status.started()
+        await trio.sleep_forever()
+
+    async with running(world):
+        with monkeypatch.context() as patch:
+            patch.setattr(module.PortalExchanger, "run", run)
+            state = await world.start()
+        assert (state.open, state.verified) == (False, True)
+        await world.resolver.answer(ask())
+        assert (await world.start()).open
+    assert world.clear == []
+
+
 async def test_who_waits_at_its_end_hears_why(autojump_clock, world):
     """A query that is on its way there is answered, and said no more."""
     world.says = None
