@@ -154,7 +154,9 @@ class Lines:
 
     def dial(self, line: Line, now: float) -> None:
         """Dial an upstream, and hold the connection that comes of it."""
-        self._next_at = now + self._options.head_start
+        # Where two attempts are under way a fault is likely. RFC 8305 s5 would have 100 ms between attempts at least.
+        several = any(each.dialling for each in self._lines)
+        self._next_at = now + self._options.head_start / (2 if several else 1)
         self._demand_at = now + DEMAND_SECONDS
         self._holding.dial(line, now)
 
@@ -253,7 +255,10 @@ class Lines:
         """A dial has failed, which gives the next one its turn; or a connection ended."""
         if dial:
             self._next_at = LONG_AGO
-            self._ranking.notice_blocked(trio.current_time())
+            blocked = self._ranking.notice_blocked(trio.current_time())
+            for other in self._lines:
+                if other.way in blocked and other.dialling is not None:
+                    other.dialling.cancel()
         self._wake()
 
     def statistics(self) -> PoolStatistics:

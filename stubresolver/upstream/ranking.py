@@ -51,15 +51,22 @@ class Ranking:
             self.favour(line)
         self.notice_blocked(now)
 
-    def notice_blocked(self, now: float) -> None:
-        """Remember each transport of which nothing can be reached while the other one stands at the same address."""
+    def notice_blocked(self, now: float) -> set[Way]:
+        """Remember each transport of which nothing can be reached while the other one stands at the same address.
+
+        Returns those that were not known to be blocked.
+        """
+        found: set[Way] = set()
         for way in () if self._strict else {line.way for line in self._lines}:
             mine = [line for line in self._lines if line.way == way]
             if all(line.channel is None and line.health.unreached for line in mine):
                 addresses = {line.upstream.address for line in mine}
                 standing = [line for line in self._lines if line.usable and line.place.provider == way[0]]
-                if any(line.upstream.address in addresses for line in standing):
+                blocked = self._networks.blocked(way, now)
+                if not blocked and any(line.upstream.address in addresses for line in standing):
                     self._networks.block(way, now)
+                    found.add(way)
+        return found
 
     def moved(self, network: str) -> None:
         """The machine is somewhere else: who was fast or blocked there says nothing about here."""

@@ -63,8 +63,8 @@ async def test_next_upstream_gets_its_turn_after_a_head_start(autojump_clock, in
     start = trio.current_time()
     async with running(internet, demands, {A: never, B: never, C: internet.dot(echo)}) as pool:
         assert await exchanged(pool, message(1)) == message(1)
-        assert trio.current_time() == pytest.approx(start + 0.4)
-        assert [time - start for time, _ in internet.dialled] == pytest.approx([0.0, 0.2, 0.4])
+        assert trio.current_time() == pytest.approx(start + 0.3)
+        assert [time - start for time, _ in internet.dialled] == pytest.approx([0.0, 0.2, 0.3])
         await wait_all_tasks_blocked()
         assert states(pool) == ["idle", "idle", "open"]  # they would be no better: called off, and nobody's fault
         assert not [event for event in pool.events if isinstance(event, DialFailed)]
