@@ -18,7 +18,7 @@ _HEADER = 5  # s5.1: type, version, length
 
 def ticket(number: int) -> bytes:
     """A NewSessionTicket (s4.6.1): lifetime, age_add, nonce, ticket, no extensions."""
-    body = bytes(8) + b"\2" + number.to_bytes(2) + b"\0\x20" + bytes(32) + b"\0\0"
+    body = bytes(8) + b"\2" + (number & 0xFFFF).to_bytes(2) + b"\0\x20" + bytes(32) + b"\0\0"
     return b"\4" + len(body).to_bytes(3) + body
 
 
