@@ -2,7 +2,7 @@
 
 Its messages only wake us; then it is asked for its route to each upstream, and what differs counts. So messages that
 were lost (ENOBUFS) cost nothing, a lifetime that is renewed or a container that starts is no change, and a VPN's policy
-route is one. They come in bursts: after the first one we wait for a twentieth of a second of quiet, half a second at
+route is one. They come in bursts: after the first one we wait for a fiftieth of a second of quiet, half a second at
 most, and read no more of them than a few hundred in a burst, however many there are.
 
 Only the kernel is believed (sender's port id 0, netlink(7)). Asking may wait for a lock of the kernel's, so it is done
@@ -37,7 +37,7 @@ from stubresolver.netwatch.netlink import (
 
 Address = IPv4Address | IPv6Address
 
-QUIET_SECONDS: Final = 0.05  # a program that sets up an interface needs a few milliseconds for each step of it
+QUIET_SECONDS: Final = 0.02  # a program that sets up an interface needs a few milliseconds for each step of it
 LONGEST_SECONDS: Final = 0.5  # of a burst: half of what an answer after a move may take
 RETRY_SECONDS: Final = 1.0  # where there was no thread to ask in, or no descriptor
 
