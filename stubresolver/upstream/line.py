@@ -1,8 +1,10 @@
 """One configured upstream as the pool sees it: health, channel, dial and figures. It does nothing itself."""
 
+from collections.abc import Sequence
+
 import trio
 
-from stubresolver.errors import PolicyRefused, UpstreamError
+from stubresolver.errors import NoUpstream, PolicyRefused, UpstreamError
 from stubresolver.upstream.answertime import AnswerTime
 from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.dial import Demands
@@ -154,3 +156,14 @@ class Line:
         if self.dialling is not None:
             return "dialling"
         return "idle" if now >= ready_at else "paused"
+
+
+def reason(lines: Sequence[Line]) -> UpstreamError:
+    """Why nothing can be asked: a refused certificate before all else, because only a person can mend it."""
+    errors = [line.error for line in lines if line.error is not None]
+    for error in errors:
+        if isinstance(error, PolicyRefused):
+            return PolicyRefused(error.summary, error.verdict)
+    if not errors:
+        return NoUpstream("no upstream can be asked" if lines else "no upstream is configured")
+    return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))

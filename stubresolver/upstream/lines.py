@@ -23,14 +23,14 @@ from typing import Final
 
 import trio
 
-from stubresolver.errors import NoUpstream, PolicyRefused, UpstreamError
+from stubresolver.errors import NoUpstream, UpstreamError
 from stubresolver.upstream.answertime import AnswerTime
 from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.comparing import COMPARE_SECONDS, is_faster_now
 from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.holding import MOVED, Holding
-from stubresolver.upstream.line import BEHIND_SECONDS, Line
+from stubresolver.upstream.line import BEHIND_SECONDS, Line, reason
 from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.order import Candidate, next_to_dial, places
 from stubresolver.upstream.ranking import Ranking
@@ -350,7 +350,6 @@ class Lines:
             self.nursery.start_soon(self._compare, chosen, candidate)
 
     async def _compare(self, chosen: Line, candidate: Line) -> None:
-        """Ask both the same; the faster one is in favour from then on."""
         while candidate.dialling is not None:
             await self._changed.wait()
         if await is_faster_now(candidate, chosen):
@@ -379,14 +378,4 @@ class Lines:
         """Why nothing can be asked, for who is told so."""
         if demand:
             self._cold.set()
-        return self.explained(self._reason())
-
-    def _reason(self) -> UpstreamError:
-        """Why nothing can be asked: a refused certificate before all else, because only a person can mend it."""
-        errors = [line.error for line in self._lines if line.error is not None]
-        for error in errors:
-            if isinstance(error, PolicyRefused):
-                return PolicyRefused(error.summary, error.verdict)
-        if not errors:
-            return NoUpstream("no upstream can be asked" if self._lines else "no upstream is configured")
-        return NoUpstream(errors[0].summary + (f" (+{len(errors) - 1} more)" if len(errors) > 1 else ""))
+        return self.explained(reason(self._lines))
