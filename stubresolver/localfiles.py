@@ -70,6 +70,8 @@ class LocalFiles:
         self._blocking = [WatchedFile(Path(entry.file), parse_list, LIST_OCTETS) for entry in options.block_lists]
         self._allowing = [WatchedFile(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
         self._blocks: BlockLists | None = None
+        # What is in force was made of these; where memory was too short for that it is not what was read last.
+        self._built: list[object] = [source.content for source in self._sources]
         self._knowledge = self._build_knowledge()
 
     @property
@@ -93,21 +95,22 @@ class LocalFiles:
 
         Files that say what they said before make no other knowledge: what was answered by it need not be forgotten.
         """
-        before = [source.content for source in self._sources]
         for source in self._sources:
             source.read(gently=gently)
-        changed = [source.content is not content for source, content in zip(self._sources, before, strict=True)]
+        read = [source.content for source in self._sources]
+        changed = [now is not before for now, before in zip(read, self._built, strict=True)]
         if any(changed[len(self._hosts) :]):
             self._blocks = self._build_blocks()
         if any(changed):
             self._knowledge = self._build_knowledge()
+        self._built = read
         return self._knowledge
 
     async def watch(self, apply: Callable[[LocalKnowledge], None]) -> None:
         """Look at the files without end; give what they say to `apply`, in the event loop, when one has changed."""
         while True:
             await trio.sleep(LOOK_SECONDS)
-            if await trio.to_thread.run_sync(self._have_changed, abandon_on_cancel=True):
+            if await trio.to_thread.run_sync(self._have_changed, abandon_on_cancel=True) or self._is_behind:
                 apply(await trio.to_thread.run_sync(lambda: self.read(gently=True), abandon_on_cancel=True))
 
     def __str__(self) -> str:
@@ -145,6 +148,11 @@ class LocalFiles:
         ]
         allowing = [source.content for source in self._allowing if source.content is not None]
         return BlockLists.build(blocking, allowing, self._secret) if blocking else None
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something was read of which nothing is in force yet."""
+        return any(source.content is not built for source, built in zip(self._sources, self._built, strict=True))
 
     def _have_changed(self) -> bool:
         """Whether a file is another one than was read, and has settled."""

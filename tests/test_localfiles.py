@@ -229,6 +229,42 @@ async def test_change_is_seen_within_seconds(tmp_path: Path, autojump_clock: Moc
     assert says(applied[0], "nas") == "10.0.0.2"
 
 
+def test_memory_that_is_too_short_for_a_file_is_its_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was in force stays so; at the start there is nothing, and the service begins without it."""
+    path = tmp_path / "ads"
+    path.write_bytes(b"ads.example\n")
+    files = LocalFiles(options(block=[path]))
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    files._blocking[0]._parse = short
+    assert says(files.read(), "ads.example") is None
+    assert files.problems == (f"{path}: cannot be used: not enough memory to read it",)
+
+
+async def test_memory_that_is_too_short_for_what_was_read_is_asked_for_again(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has been read and is the same from then on; it comes into force all the same when there is room."""
+    path, seen = tmp_path / "ads", trio.Event()
+    path.write_bytes(b"ads.example\n")
+    files = LocalFiles(options(block=[path]))
+
+    def short() -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_build_blocks", short)
+        with pytest.raises(MemoryError):
+            files.read()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(files.watch, lambda _: seen.set())
+        await seen.wait()
+        nursery.cancel_scope.cancel()
+    assert says(files.knowledge, "ads.example") == 3
+
+
 def test_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     """It is read when two looks in a row find it the same, or when ten have found it changing."""
     path = tmp_path / "list"

@@ -135,7 +135,8 @@ def _scarce(error: BaseException) -> str:
     code = error.errno if isinstance(error, OSError) else None
     if code in {errno.EMFILE, errno.ENFILE}:
         return "too many open files: raise LimitNOFILE= of the service, or `ulimit -n`"
-    if isinstance(error, MemoryError) or code == errno.ENOMEM:
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)  # what dlopen(3) says
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or unmapped:
         return "not enough memory: see MemoryMax= of the service, or `ulimit -v`"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):  # what threading says; it has no type
         return "no thread can be started: raise TasksMax= of the service, or `ulimit -u`"
