@@ -181,7 +181,7 @@ def _judge(load: Load, findings: Findings) -> None:
     if not outcome.answered:
         problems.append("nothing was answered")
     tenths = findings.tenths
-    if tenths and not all(abs(each / tenths[0] - 1) <= _FLAT for each in tenths):
+    if tenths and not all(abs(each / statistics.mean(tenths) - 1) <= _FLAT for each in tenths):
         problems.append(f"memory is not flat within {_FLAT:.0%}: {' '.join(f'{each:.1f}' for each in tenths)} MiB")
     if findings.descriptors[1] > findings.descriptors[0] + _SPARE:
         problems.append(f"{findings.descriptors[1]} descriptors are open, {findings.descriptors[0]} at the start")
