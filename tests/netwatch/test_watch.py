@@ -4,6 +4,7 @@ import errno
 import sys
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import trio
@@ -84,3 +85,10 @@ async def test_netlink_that_fails_later(patch):
         nursery.cancel_scope.cancel()
     kernel.far.close()
     assert len(told) == 1
+
+
+def test_the_unit_lets_it_watch():
+    """The sandbox of the unit has the family of sockets that this room needs."""
+    unit = Path(__file__).parent.parent.parent / "systemd" / "stubresolver.service"
+    (families,) = [line for line in unit.read_text().splitlines() if line.startswith("RestrictAddressFamilies=")]
+    assert "AF_NETLINK" in families.partition("=")[2].split()
