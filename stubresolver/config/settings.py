@@ -142,24 +142,10 @@ def load_settings(path: Path | None) -> Settings:
 
 def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
     """Read a configuration from its octets; `folder` is where relative paths count from. Raises `ConfigError`."""
-    try:
-        tables = tomllib.loads(octets.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
-        raise ConfigError(name, "", f"not TOML: {error}") from None
-    try:
-        document = msgspec.convert(tables, Document)
-    except msgspec.ValidationError as error:
-        raise config_error(name, error) from None
+    document = _read(octets, name)
     profiles = read_profiles(document.providers, name, folder)
     upstreams = _upstreams(document, profiles, name)
-    addresses = tuple(
-        _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
-        for index, text in enumerate(document.listen.addresses)
-    )
-    if len(set(addresses)) < len(addresses):
-        raise ConfigError(name, "listen.addresses", "the same address stands there twice")
+    addresses = _addresses(document, name)
     listening = [(str(address.address), address.port) for address in addresses]
     forward = parse_forward(document.forward, name, folder, upstreams, listening)
     own = {upstream: zone.policy_file for zone in forward if zone.policy_file for upstream in zone.upstreams}
@@ -187,6 +173,29 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
         audit=document.audit,
         audit_anchors=folder / document.audit.anchors if document.audit.anchors else None,
     )
+
+
+def _read(octets: bytes, name: str) -> Document:
+    """The tables of the file, each key known and of its type; raises `ConfigError`."""
+    try:
+        return msgspec.convert(tomllib.loads(octets.decode("utf-8")), Document)
+    except UnicodeDecodeError as error:
+        raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
+    except msgspec.ValidationError as error:
+        raise config_error(name, error) from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
+        raise ConfigError(name, "", f"not TOML: {error}") from None
+
+
+def _addresses(document: Document, name: str) -> tuple[ListenAddress, ...]:
+    """Where to listen; raises `ConfigError`."""
+    addresses = tuple(
+        _parsed(parse_listen_address, text, name, f"listen.addresses[{index}]")
+        for index, text in enumerate(document.listen.addresses)
+    )
+    if len(set(addresses)) < len(addresses):
+        raise ConfigError(name, "listen.addresses", "the same address stands there twice")
+    return addresses
 
 
 def _upstreams(document: Document, profiles: Sequence[Profile], name: str) -> tuple[Upstream, ...]:
