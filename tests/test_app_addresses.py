@@ -9,6 +9,7 @@ from stubresolver.cache import AnswerCache, CacheOptions
 from stubresolver.config import Settings
 from stubresolver.errors import ConnectFailed, UpstreamError
 from stubresolver.lab.zone import LabZone
+from stubresolver.portal import Portal
 from stubresolver.resolve import Resolver, ResolverOptions
 
 
@@ -63,3 +64,14 @@ async def test_a_name_that_cannot_be_asked_or_answered_is_an_error() -> None:
         await app_over(Everything()).addresses("nowhere.example")
     with pytest.raises(UpstreamError, match="is no host name"):
         await app_over(Everything()).addresses("a..b")
+
+
+async def test_nothing_of_our_own_is_asked_of_a_captive_portal(monkeypatch) -> None:
+    """While one is open its server would see the name, and say where the program connects to."""
+    app = app_over(Everything())
+    async with app.asking():
+        with monkeypatch.context() as patch:
+            patch.setattr(Portal, "text", "PORTAL OPEN")
+            with pytest.raises(UpstreamError, match="a portal is open, and that is for a person's names"):
+                await app.addresses("example.lab")
+        assert await app.addresses("example.lab")

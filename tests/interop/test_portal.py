@@ -72,6 +72,11 @@ def status(service):
     return done.returncode, json.loads(done.stdout)
 
 
+def outcome(service):
+    """What the small status file says, which is what the service manager shows."""
+    return json.loads((service.folder / "status.json").read_text())["outcome"]
+
+
 def in_clear(network, name):
     """The packets outside of loopback's listener in which the name can be read."""
     label = name.split(".")[0].encode()
@@ -99,6 +104,7 @@ def test_a_login(captive, new_folder):
     assert (code, told["portal"]["open"], told["portal"]["servers"]) == (1, True, [ROUTER])
     assert told["clear"] == {"queries": 1, "zones": 0, "portal": 1}
     assert "PORTAL OPEN" in told["problems"][0]["what"]
+    assert "PORTAL OPEN for 60 s: names go in clear to 192.168.77.1" in outcome(service)
     upstream = start_unbound(new_folder(None), ports=PORTS, prefix=network.prefix)
     try:
         finish(opened)
@@ -112,6 +118,7 @@ def test_a_login(captive, new_folder):
         assert line["verdict"]["leaf"]["issuer"]
     finally:
         upstream.program.end()
+    assert "PORTAL" not in outcome(service)
     text = json.dumps(told) + service.log
     assert "www.corp" not in text
     assert "after.corp" not in text
