@@ -69,6 +69,7 @@ class Channel:
         self._outstanding: dict[Token, Exchange] = {}  # oldest first
         self._queue: deque[Exchange] = deque()
         self._silent_since: float | None = None  # since when something has been owed and no answer has come
+        self._sample: float | None = None  # when what was answered last had been asked
         self._unsent: list[bytes] = []
         self._to_write = trio.Event()
         self._writing = False
@@ -132,7 +133,7 @@ class Channel:
         """Take no more queries, send none that still waits, and end when the last outstanding one is answered."""
         self.draining = True
         while self._queue:
-            self._close(self._queue.popleft(), "this connection takes no more queries")
+            self._close(self._queue.popleft(), self._text("this connection takes no more queries"))
         self._end_if_drained()
 
     def refuse(self) -> None:
@@ -208,9 +209,11 @@ class Channel:
             await checkpoint()
 
     def _heard_answer(self) -> None:
-        """The peer answers. What ended a silence was slow and not dead, and that is remembered."""
-        if self.silent and self._silent_since is not None:
-            self.answer_time.add(self.last_heard - self._silent_since)
+        """The peer answers. How long it took is measured once a read; what ended a silence was slow and not dead."""
+        since = self._silent_since if self.silent else self._sample
+        if since is not None:
+            self.answer_time.add(self.last_heard - since)
+            self._sample = None
         self.silent = False
         self._silent_since = self.last_heard if self.outstanding else None
 
@@ -283,8 +286,7 @@ class Channel:
             exchange = self._outstanding.pop(event.token, None)
             self.answered += 1
             if exchange is not None:
-                if not self.silent:
-                    self.answer_time.add(self.last_heard - exchange.asked_at)
+                self._sample = exchange.asked_at
                 exchange.result = event.wire
                 exchange.wake()
         elif isinstance(event, Failed):
@@ -309,13 +311,18 @@ class Channel:
         if self.ended is not None:
             return
         self.ended = reason
+        text = self._text(reason or "the connection was closed")
         for exchange in [*self._outstanding.values(), *self._queue]:
-            self._close(exchange, reason or "the connection was closed")
+            self._close(exchange, text)
         self._outstanding.clear()
         self._queue.clear()
         if self._scope is not None:
             self._scope.cancel()
 
-    def _close(self, exchange: Exchange, reason: str) -> None:
-        exchange.result = ChannelClosed(f"{self.stream.upstream}: {reason}")
+    def _text(self, reason: str) -> str:
+        return f"{self.stream.upstream}: {reason}"
+
+    @staticmethod
+    def _close(exchange: Exchange, text: str) -> None:
+        exchange.result = ChannelClosed(text)
         exchange.wake()

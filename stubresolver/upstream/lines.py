@@ -173,7 +173,7 @@ class Lines:
     def outdone(self, loser: Channel, winner: Channel, *, own: int) -> None:
         """`winner` had a good answer where `loser` had `own` bad ones (0: it was silent)."""
         line, better = self.of(loser), self.of(winner)
-        if line is better:
+        if line is better or line.channel is not loser:  # the second: a hundred queries of one dead connection tell it
             return
         now = trio.current_time()
         if not self._strict and line.outdone.bad(line.all_answered, own):
