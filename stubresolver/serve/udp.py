@@ -37,8 +37,8 @@ from stubresolver.wire.query import Query
 # such ports for the same reason.
 _TALKATIVE: Final = frozenset({7, 13, 17, 19})
 
-# A queue of so many octets of the kernel's memory, about 340 questions, is deep: three times what a program like dnsperf
-# has outstanding by default. Half of a small socket's room is deep as well. If it stands for longer than an answer at
+# A queue of so many octets of the kernel's memory, about 340 questions, is deep: three times what programs like dnsperf
+# have outstanding by default. Half of a small socket's room is deep as well. If it stands for longer than an answer at
 # hand may take, it is no burst: 500 questions at once are taken before. Nor is it one where hardly any room is left.
 _DEEP: Final = 256 << 10
 _STANDING: Final = 0.005
