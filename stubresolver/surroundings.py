@@ -111,8 +111,8 @@ class Surroundings:
         """Something has happened that may make the diagnosis another one."""
         statistics = self._statistics()
         found = diagnose(statistics, self.clock, self.network.reachable)
-        before = self._noticed.kind
-        if found.kind in (before, Kind.CONNECTING):
+        before = self._noticed
+        if found.kind in (before.kind, Kind.CONNECTING):
             return
         # Of all upstreams it is said when all were tried.
         of_all = found.kind in _OF_ALL or (found.kind is Kind.CLOCK_WRONG and not self.clock)
@@ -121,9 +121,10 @@ class Surroundings:
         self._noticed = found
         if found.text:
             log.warning("%s: %s", found.kind, found.text)
-        elif before is not Kind.CONNECTING:
+        elif before.text:
             log.info("an upstream can be asked again")
-        self._told()
+        if found.text != before.text:
+            self._told()
 
     def _tell_change(self, change: Change) -> None:
         now = trio.current_time()

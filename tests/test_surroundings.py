@@ -141,6 +141,7 @@ async def test_a_start_without_trouble_is_no_news(autojump_clock, lines):
     world.lines = (STANDS,)
     world.around.notice()
     assert lines() == []
+    assert world.told == 0
 
 
 async def test_the_first_network_is_no_change(autojump_clock, lines):
