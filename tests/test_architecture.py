@@ -29,7 +29,8 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 # R2: rooms without a clock, a socket or a file.
 PURE = (
     "wire", "ct", "verify", "exported", "transport", "cache", "local", "errors", "loglists",
-    "upstream.health", "upstream.upstream", "upstream.server",
+    "upstream.answertime", "upstream.health", "upstream.networks", "upstream.order", "upstream.refusals",
+    "upstream.soundness", "upstream.upstream", "upstream.server",
     "netwatch.netlink", "netwatch.change", "upstream.diagnosis",
 )  # fmt: skip
 IMPURE = {"trio", "socket", "ssl", "time", "os", "pathlib", "logging", "random", "asyncio"}
