@@ -139,6 +139,7 @@ class DohProtocol:
             (b"accept", b"application/dns-message"),
             (b"content-type", b"application/dns-message"),
         ]
+        self.worn = False  # never: a stream that was given up is reset and makes room
         self._exchanges: dict[int, _Exchange] = {}
         self._held: set[int] = set()  # streams whose query is not wholly sent
         self._next = 1
@@ -156,11 +157,6 @@ class DohProtocol:
             return 0
         # RFC 9113 s5.1.2: "Endpoints MUST NOT exceed the limit set by their peer."
         return min(MAX_STREAMS, self._h2.remote_settings.max_concurrent_streams) - len(self._exchanges)
-
-    @property
-    def worn(self) -> bool:
-        """Never: a stream that was given up is reset and makes room."""
-        return False
 
     def send_query(self, wire: bytes) -> Token:
         """Take one query."""

@@ -32,6 +32,7 @@ class DotProtocol:
         self._unsent: list[bytes] = []
         self._next = 0  # tokens count up; a token's low 16 bits are its id on the wire
         self._owed: dict[int, tuple[Token, bytes] | None] = {}  # id -> token and the caller's id; None: forgotten
+        self.worn = False
         self._forgotten = 0
         self._ended = False
 
@@ -39,11 +40,6 @@ class DotProtocol:
     def room(self) -> int:
         """How many more queries may be sent now."""
         return 0 if self._ended else MAX_OUTSTANDING - len(self._owed)
-
-    @property
-    def worn(self) -> bool:
-        """True if half of all ids are kept for answers that nobody waits for."""
-        return self._forgotten >= MAX_FORGOTTEN
 
     def send_query(self, wire: bytes) -> Token:
         """Take one query. Ids count up: RFC 5452 s4.3 wants them hard to guess for UDP; behind TLS nobody can guess."""
@@ -75,7 +71,7 @@ class DotProtocol:
             if asked is not None:
                 events.append(Answered(asked[0], asked[1] + wire[2:]))
             else:
-                self._forgotten -= 1
+                self._forget(-1)
                 events.append(_LATE)
         if not owed and self._reader.pending:
             return self._violation(events, "the upstream sends and was not asked")
@@ -95,7 +91,11 @@ class DotProtocol:
         asked = self._owed.get(token & 0xFFFF)
         if asked is not None and asked[0] == token:
             self._owed[token & 0xFFFF] = None
-            self._forgotten += 1
+            self._forget(1)
+
+    def _forget(self, change: int) -> None:
+        self._forgotten += change
+        self.worn = self._forgotten >= MAX_FORGOTTEN
 
     def _violation(self, events: list[Event], problem: str) -> list[Event]:
         self._ended = True

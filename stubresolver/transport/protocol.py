@@ -50,13 +50,11 @@ Event = Answered | Late | Failed | Draining | Ended
 class QueryProtocol(Protocol):
     """One connection's worth of DoT or DoH."""
 
+    worn: bool  # so much of its room is kept for answers that nobody waits for that a fresh connection is better
+
     @property
     def room(self) -> int:
         """How many more queries may be sent now."""
-
-    @property
-    def worn(self) -> bool:
-        """True if so much of its room is kept for answers that nobody waits for that a fresh connection is better."""
 
     def send_query(self, wire: bytes) -> Token:
         """Take one query in wire format; its octets come out of `data_to_send`."""

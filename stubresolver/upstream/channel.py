@@ -94,9 +94,7 @@ class Channel:
 
         One that has no room while it owes us nothing is worn out, and so is one that keeps many ids for nobody.
         """
-        if self.ended is not None or self.draining or self._protocol.worn or len(self._queue) >= MAX_QUEUE:
-            return False
-        return self._protocol.room > 0 or self.outstanding > 0
+        return self._takes(self._protocol.room)
 
     @property
     def room(self) -> bool:
@@ -105,10 +103,11 @@ class Channel:
 
     def ask(self, wire: bytes, woken: Callable[[Exchange], None] | None = None) -> Exchange:
         """Begin an exchange; the caller gives `woken`, or must `wait` for it. `ChannelClosed` where it takes none."""
-        if not self.open:
+        room = self._protocol.room
+        if not self._takes(room):
             raise ChannelClosed(f"{self.stream.upstream}: {self.ended or 'this connection takes no more queries'}")
         exchange = Exchange(self, wire, trio.current_time(), woken)
-        if self.room:
+        if room > 0 and not self._queue:
             self._send(exchange)
         else:
             self._queue.append(exchange)
@@ -267,6 +266,11 @@ class Channel:
         exchange.result = ExchangeTimeout(f"{self.stream.upstream}: no answer within {self._timeout:g} s")
         self.give_up(exchange)
         exchange.wake()
+
+    def _takes(self, room: int) -> bool:
+        if self.ended is not None or self.draining or self._protocol.worn or len(self._queue) >= MAX_QUEUE:
+            return False
+        return room > 0 or self.outstanding > 0
 
     def _send(self, exchange: Exchange) -> None:
         exchange.token = self._protocol.send_query(exchange.wire)
