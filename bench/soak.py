@@ -42,14 +42,56 @@ _QUIET = 12.0  # seconds after the last query for everything to go home; a query
 _SPARE = 6  # descriptors that may be open beside those of a service that has just started: four upstreams, two dials
 
 
-class _Flights(msgspec.Struct, frozen=True):
-    """Of `cache.stats`."""
+class _Counters(msgspec.Struct, frozen=True):
+    """Of `stubresolver status`: the resolver."""
 
     under_way: int
     queries: int
     hits: int
     stale: int
     stale_late: int
+
+
+class _Clients(msgspec.Struct, frozen=True):
+    """... its clients."""
+
+    waiting: int
+    tcp_open: int
+
+
+class _Upstream(msgspec.Struct, frozen=True):
+    """... one upstream."""
+
+    outstanding: int
+
+
+class _Clear(msgspec.Struct, frozen=True):
+    """... what went out in clear."""
+
+    queries: int
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """What is looked at of it at the end; all but the counters has to be nothing."""
+
+    counters: _Counters
+    clients: _Clients
+    upstreams: tuple[_Upstream, ...]
+    clear: _Clear
+    tasks: dict[str, str]
+
+    @property
+    def left_over(self) -> dict[str, object]:
+        """What is there and must not be."""
+        found = {
+            "flights": self.counters.under_way,
+            "askers": self.clients.waiting,
+            "TCP clients": self.clients.tcp_open,
+            "queries at upstreams": sum(each.outstanding for each in self.upstreams),
+            "queries sent in clear": self.clear.queries,
+            "failed tasks": self.tasks,
+        }
+        return {name: value for name, value in found.items() if value}
 
 
 @dataclass
@@ -62,7 +104,7 @@ class Findings:
     descriptors: tuple[int, int] = (0, 0)  # at the start, at the end
     standing: int = 0
     dials: int = 0
-    statistics: _Flights | None = None
+    status: _Status | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -161,7 +203,7 @@ def _look_after(world: SoakWorld, service: Program, findings: Findings) -> None:
     findings.descriptors = (findings.descriptors[0], service.descriptors)
     findings.standing, findings.dials = world.standing(), world.dials()
     try:
-        findings.statistics = ask_service(world.folder / "control.sock", "cache.stats", _Flights)
+        findings.status = ask_service(world.folder / "control.sock", "status", _Status)
     except BadInput as error:
         findings.problems.append(f"the control socket: {error}")
     start = time.monotonic()
@@ -185,8 +227,8 @@ def _judge(load: Load, findings: Findings) -> None:
         problems.append(f"memory is not flat within {_FLAT:.0%}: {' '.join(f'{each:.1f}' for each in tenths)} MiB")
     if findings.descriptors[1] > findings.descriptors[0] + _SPARE:
         problems.append(f"{findings.descriptors[1]} descriptors are open, {findings.descriptors[0]} at the start")
-    if findings.statistics is not None and findings.statistics.under_way:
-        problems.append(f"{findings.statistics.under_way} flights are left over")
+    if findings.status is not None and findings.status.left_over:
+        problems.append(f"left over: {findings.status.left_over}")
 
 
 def _document(load: Load, findings: Findings, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -209,7 +251,7 @@ def _document(load: Load, findings: Findings, arguments: argparse.Namespace) -> 
         "descriptors at start, end": list(findings.descriptors),
         "resident MiB, tenths after warm-up": [round(each, 1) for each in findings.tenths],
         "resident MiB, first, highest": [findings.resident[0], max(findings.resident)] if findings.resident else [],
-        "cache": None if findings.statistics is None else msgspec.to_builtins(findings.statistics),
+        "counters": None if findings.status is None else msgspec.to_builtins(findings.status.counters),
         "problems": findings.problems,
     }
 

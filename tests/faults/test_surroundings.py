@@ -53,19 +53,19 @@ def test_portal_by_hand(lab: Lab) -> None:
     server = ("10.0.0.1", 53)
     lab.internet.call(do="open", at=server, kind="plain")
     (lab.folder / "resolv.conf").write_text(f"nameserver {server[0]}\n")
-    lab.start(more=f'[portal]\nservers = "resolv.conf:{lab.folder}/resolv.conf"\n')
+    lab.start(more=f'[portal]\nservers = ["dhcp:{lab.folder}/resolv.conf"]\n')
     before = lab.ask()
     assert before.status == "SERVFAIL", before
-    assert lab.status()["plaintext_queries"] == 0
+    assert lab.status()["clear"]["queries"] == 0
     lab.declared.append(server)
     lab.command("portal", "--for", "4s", "--yes", "--detach")
     name = lab.name()
     assert lab.ask(name).right
-    assert lab.status()["plaintext_queries"] >= 1
+    assert lab.status()["clear"]["queries"] >= 1
     lab.wait(lambda: lab.ask().status == "SERVFAIL", "the end of its time", 6)
-    sent = lab.status()["plaintext_queries"]
+    sent = lab.status()["clear"]["queries"]
     assert lab.ask(name).status == "SERVFAIL"  # not even what was told meanwhile
-    assert lab.status()["plaintext_queries"] == sent
+    assert lab.status()["clear"]["queries"] == sent
     lab.strike("rst")
 
 
