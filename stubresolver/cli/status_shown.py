@@ -90,7 +90,7 @@ def _upstream(each: ShownUpstream) -> Iterator[Row]:
     mark = "+" if each.state in ("open", "plain") else "?" if each.state in ("idle", "dialling") else "!"
     since = f" for {ago(each.state_for)}" if each.state_for else ""
     provider = f" ({each.provider})" if each.provider else ""
-    yield _row(f"{each.state}", f"{each.upstream}{provider},{since or ' now'}".replace(", for", " for"), mark)
+    yield _row(each.state, f"{each.upstream}{provider}{since}", mark)
     if each.tls is not None:
         group = each.tls.group or "group unknown"
         times = "".join(
@@ -100,9 +100,9 @@ def _upstream(each: ShownUpstream) -> Iterator[Row]:
         )
         yield _row("  TLS", f"{each.tls.version}, {group}, {each.tls.cipher}, ALPN {each.tls.alpn or 'none'}{times}")
     yield from _verdict(each)
-    yield _row(
-        "  queries", f"{each.asked} asked, {each.answered} answered; {each.dials} dials, {each.refusals} refused"
-    )
+    if each.dials or each.asked:
+        counts = f"{each.asked} asked, {each.answered} answered; {each.dials} dials, {each.refusals} refused"
+        yield _row("  queries", counts)
     if each.last_error and each.state != "open":
         age = "" if each.last_error_age is None else f" {ago(each.last_error_age)} ago"
         again = f"; {each.failures_in_row} in a row" if each.failures_in_row > 1 else ""
