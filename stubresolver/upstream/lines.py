@@ -178,8 +178,6 @@ class Lines:
         now = trio.current_time()
         if not self._strict and line.outdone.bad(line.all_answered, own):
             line.behind_until = now + BEHIND_SECONDS
-            # Or a domain that fails whoever asks first could put all of a provider behind, and so choose the next one.
-            better.behind_until = LONG_AGO
         if not own:
             if not self._strict and line.way == better.way:
                 self._ranking.favour(better)

@@ -47,7 +47,7 @@ def serving(internet, reply):
 async def test_a_domain_does_not_choose_the_provider(autojump_clock, internet, demands):
     """Its servers fail whoever asks first for a name, and answer the second: each upstream loses to the next, in a row.
 
-    Somebody of the provider did better each time, so the provider as a whole is never behind.
+    All of the provider are behind then; it is asked all the same, because it answers.
     """
     turns, asked = itertools.count(), []
 
