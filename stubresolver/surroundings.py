@@ -57,6 +57,7 @@ class Surroundings:
         self._explained = Diagnosis(Kind.CONNECTING)
         self._explained_until = float("-inf")
         self._noticed = Diagnosis(Kind.CONNECTING)
+        self._noticed_at = float("-inf")
         self._tell_at = float("-inf")
         self._untold = 0
 
@@ -118,7 +119,11 @@ class Surroundings:
         of_all = found.kind in _OF_ALL or (found.kind is Kind.CLOCK_WRONG and not self.clock)
         if of_all and not all(line.failures_in_row for line in statistics.upstreams):
             return
-        self._noticed = found
+        # Dials that come to one thing and then to another make two words of one trouble.
+        now = trio.current_time()
+        if of_all and before.text and now < self._noticed_at + TELL_SECONDS:
+            return
+        self._noticed, self._noticed_at = found, now
         if found.text:
             log.warning("%s: %s", found.kind, found.text)
         elif before.text:

@@ -10,7 +10,7 @@ import trio
 from stubresolver.app import App
 from stubresolver.config import Settings
 from stubresolver.netwatch import Change, Kind
-from stubresolver.surroundings import Surroundings
+from stubresolver.surroundings import TELL_SECONDS, Surroundings
 from stubresolver.upstream import PoolStatistics
 from stubresolver.upstream.diagnosis import Kind as Trouble
 from stubresolver.wire import Query
@@ -113,6 +113,7 @@ async def test_a_diagnosis_is_logged_once(autojump_clock, lines):
     (line,) = lines()
     assert line.startswith("unreachable: no upstream can be reached")
     world.lines = (HTTP, HTTP)
+    await trio.sleep(TELL_SECONDS)
     world.around.notice()
     (line,) = lines()
     assert line.startswith("captive-portal: perhaps a login page")
@@ -122,6 +123,19 @@ async def test_a_diagnosis_is_logged_once(autojump_clock, lines):
     assert lines() == ["an upstream can be asked again"]
     assert world.told == 3
     assert world.around.noticed.kind is Trouble.FINE
+
+
+async def test_a_trouble_that_changes_its_face_fills_no_journal(autojump_clock, lines):
+    """Dials that are answered by a stranger now and by nobody then are one line in ten seconds, not one each."""
+    world = World(UNREACHED)
+    for _ in range(30):
+        for each in (HTTP, UNREACHED):
+            world.lines = (each,)
+            world.around.notice()
+        await trio.sleep(1)
+    assert 2 <= len(lines()) <= 4
+    world.around.take(AWAY)
+    assert lines()[-1].startswith("no-network")
 
 
 async def test_of_all_upstreams_it_is_said_when_all_were_tried(autojump_clock, lines):
