@@ -5,8 +5,7 @@
 - Nothing is believed more for it. What cannot be recalled counts as never seen: no leniency for known leaves. The clock
   is held against what this process knows itself: the newest time that it read in the file before, or judged.
 - What was judged in the meantime is remembered by a second store in memory, under the same rules as by the file.
-- A damaged file is never used again and never deleted; it is put aside (`files`), and a new one begun.
-- A file that is gone, or another one than was opened, is opened anew: nothing goes into a file that nobody can see.
+- A damaged file is put aside, and a new one begun; so is one that was taken away (`current`).
 - While something is wrong nobody waits for another process' lock: a dial has paid for finding out, once. Each use opens
   the file anew then, and looks whether it is whole.
 - `state`, `hold` and `recall_here` never wait for the disk; all else may, and belongs into a thread (`recorder`).
@@ -26,7 +25,8 @@ from stubresolver.ct import LogList
 from stubresolver.errors import EvidenceDamaged, EvidenceError, EvidenceUnfit
 from stubresolver.evidence.audits import Audited, Audits, Raised
 from stubresolver.evidence.backlog import Backlog
-from stubresolver.evidence.files import Identity, make_file, put_aside, set_aside, why
+from stubresolver.evidence.current import PATIENCE, CurrentFile
+from stubresolver.evidence.files import why
 from stubresolver.evidence.judgement import Judgement, Snapshots
 from stubresolver.evidence.records import EvidenceState, Kept, Recalled
 from stubresolver.evidence.store import DEFAULT_MAXIMUM_OCTETS, EvidenceStore
@@ -36,7 +36,6 @@ from stubresolver.verify import Policy, Presented, Verdict
 
 _T = TypeVar("_T")
 
-PATIENCE: Final = 0.4  # seconds for another process' lock: recall and record of one dial take less than one in all
 _IN_MEMORY: Final = 2 << 20  # octets of the second store: a policy and a list take a quarter of a MiB, a record 8 KiB
 _CLOSING: Final = 2.0  # seconds for what is being written at the end; then a disk that hangs is left alone
 
@@ -58,25 +57,24 @@ class EvidenceKeeper:
 
         `nowhere` says why there is no path, `advice` what a person can do about a file that cannot be used.
         """
-        self._path = path
         self._clock = clock
         self._report = report
         self._nowhere = nowhere
         self._advice = f"; {advice}" if advice else ""
-        self._maximum = maximum_octets
         self._snapshots = Snapshots()
         self._disk = threading.Lock()  # held while the file is used
         self._memory = threading.Lock()  # held for moments: the backlog, the second store and the state
-        self._file: EvidenceStore | None = None
-        self._last: Identity | None = None  # the file that was opened last
-        self._damaged: tuple[Identity, str] | None = None  # a file that is to be put aside, and what is wrong with it
+        self._file: CurrentFile | None = None
+        if path is not None:
+            self._file = CurrentFile(
+                path, clock, report, self._carry_floor, snapshots=self._snapshots, maximum_octets=maximum_octets
+            )
         self._newest: datetime | None = None  # the time that was last read in the file
         self._floor: datetime | None = None  # the same of files that are gone
         self._second: EvidenceStore | None = None
         self._backlog = Backlog()
         self._unfit = 0
         self._closed = False
-        self._aside: tuple[str, ...] = ()
         self._state = EvidenceState("" if path is None else str(path), kept=True, since=iso(clock()))
         with self._disk:
             if self._try(self._opened) is not None:
@@ -155,7 +153,8 @@ class EvidenceKeeper:
                 left = f"{len(self._backlog)} judgements and {len(second.audits().alarms())} alarms"
                 self._report(f"evidence: {left} could not be kept: {self._state.problem}")
             self._closed = True
-            self._leave()
+            if self._file is not None:
+                self._file.leave()
         finally:
             self._disk.release()
 
@@ -166,94 +165,27 @@ class EvidenceKeeper:
         try:
             return use()
         except (EvidenceError, MemoryError) as error:
-            self._leave()
+            if self._file is not None:
+                self._file.leave()
+                self._file.patience = 0.0
             self._settle(why(error))
             return None
 
-    def _use(self, use: Callable[[EvidenceStore], _T]) -> _T:
-        """Use the file, and where it proves to be damaged the one after it; raises `EvidenceError`."""
-        store = self._opened()
-        try:
-            return use(store)
-        except EvidenceDamaged as error:
-            self._notice(store, error)
-        except EvidenceError:
-            if not store.is_gone:
-                raise
-        return use(self._opened())
-
-    def _opened(self) -> EvidenceStore:
-        """The file that is there now; raises `EvidenceError`."""
-        if self._path is None or self._closed:
+    def _current(self) -> CurrentFile:
+        """The file; raises `EvidenceError` where there is none to be used."""
+        if self._file is None or self._closed:
             raise EvidenceError("it is closed" if self._closed else self._nowhere)
-        if self._file is not None and self._file.is_gone:
-            self._miss(self._path)
-        if self._file is None:
-            self._file = self._open(self._path)
         return self._file
 
-    def _open(self, path: Path) -> EvidenceStore:
-        """Open the file, a new one where it is damaged; raises `EvidenceError`."""
-        patience = PATIENCE if self._state.kept else 0.0
-        for _ in range(2):
-            self._put_aside(path)
-            self._aside = set_aside(path)
-            found = self._make(path)
-            try:
-                return EvidenceStore(path, self._maximum, snapshots=self._snapshots, patience=patience)
-            except EvidenceDamaged as error:
-                self._damaged = (found, str(error))
-        self._put_aside(path)
-        raise EvidenceError(f"{path}: damaged, and so is the one that took its place")
+    def _use(self, use: Callable[[EvidenceStore], _T]) -> _T:
+        return self._current().use(use)
 
-    def _make(self, path: Path) -> Identity:
-        """Make the file if it is not there; which one it is. Raises `EvidenceError`."""
-        try:
-            found = make_file(path)
-        except (OSError, ValueError, EvidenceError) as error:
-            raise EvidenceError(f"{path}: cannot keep evidence here: {why(error)}") from None
-        if self._last not in {None, found}:
-            self._miss(path)
-        self._last = found
-        return found
-
-    def _miss(self, path: Path) -> None:
-        """The file is not the one any more that was used last."""
-        self._report(f"{path}: the evidence was taken away or replaced while it was in use")
-        self._leave()
-        self._last = None
-        self._carry_floor()
-
-    def _notice(self, store: EvidenceStore, error: EvidenceDamaged) -> None:
-        """The file in use is damaged: it is left, and put aside before the next is opened."""
-        if store.identity is not None:
-            self._damaged = (store.identity, str(error))
-        self._leave()
-
-    def _put_aside(self, path: Path) -> None:
-        """Put the file aside that was found damaged, if one was; raises `EvidenceError` where that cannot be done."""
-        if self._damaged is None:
-            return
-        identity, problem = self._damaged
-        try:
-            aside = put_aside(path, identity, self._clock())
-        except EvidenceError as error:
-            raise EvidenceError(f"{error} ({problem})") from None
-        self._damaged = self._last = None
-        self._carry_floor()
-        if aside is not None:
-            self._report(f"{problem}: the evidence is put aside as {aside}, and a new file is begun")
+    def _opened(self) -> EvidenceStore:
+        return self._current().opened()
 
     def _carry_floor(self) -> None:
         """The newest time that was read in a file counts on where the next does not know it."""
         self._floor = max(filter(None, (self._floor, self._newest)), default=None)
-
-    def _leave(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._file.close()
-        self._file = None
 
     def _write(self, judgements: Sequence[Judgement]) -> Sequence[Kept]:
         """Write what waits and these, or find out whether that could be done; raises `EvidenceError`."""
@@ -271,8 +203,9 @@ class EvidenceKeeper:
             self._backlog.written(waiting)
             if not len(self._backlog):
                 self._second = None
-        if not self._state.kept:
-            self._leave()  # it was opened in trouble, without patience
+        if not self._state.kept:  # it was opened in trouble, without patience
+            self._current().leave()
+            self._current().patience = PATIENCE
         self._settle("", len(waiting))
         return kept
 
@@ -318,7 +251,7 @@ class EvidenceKeeper:
             with use(store) as database:
                 yield database
         except EvidenceDamaged as error:
-            self._notice(store, error)
+            self._current().notice(store, error)
             raise
 
     # Without it.
@@ -351,11 +284,12 @@ class EvidenceKeeper:
 
     def _settle(self, problem: str, written: int = 0) -> None:
         """Put into the state what is so now, and tell a change of it."""
+        aside = () if self._file is None else self._file.aside
         with self._memory:
             before, kept = self._state, not problem
             since = before.since if kept == before.kept else iso(self._clock())
             lost = self._backlog.lost + self._unfit
-            self._state = EvidenceState(before.file, kept, since, problem, len(self._backlog), lost, self._aside)
+            self._state = EvidenceState(before.file, kept, since, problem, len(self._backlog), lost, aside)
         if before.kept and problem:
             self._report(f"EVIDENCE IS NOT KEPT: {problem}; what is judged waits in memory to be written{self._advice}")
         elif not before.kept and kept:

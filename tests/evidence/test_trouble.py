@@ -91,13 +91,13 @@ def disk(monkeypatch):
     class Disk:
         def fill(self, kept):
             kept.record()
-            full.append(kept.keeper._file._database.execute("PRAGMA page_count").fetchone()[0])
-            kept.keeper._file._database.execute(f"PRAGMA max_page_count = {full[0]}")
+            full.append(kept.keeper._file._store._database.execute("PRAGMA page_count").fetchone()[0])
+            kept.keeper._file._store._database.execute(f"PRAGMA max_page_count = {full[0]}")
 
         def empty(self, kept):
             full.clear()
-            if kept.keeper._file is not None:
-                kept.keeper._file._database.execute("PRAGMA max_page_count = 1000000")
+            if kept.keeper._file._store is not None:
+                kept.keeper._file._store._database.execute("PRAGMA max_page_count = 1000000")
 
     return Disk()
 
