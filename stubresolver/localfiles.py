@@ -9,7 +9,7 @@ what is in force changes in one assignment when everything has been read.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -71,7 +71,7 @@ class LocalFiles:
         self._allowing = [WatchedFile(Path(file), parse_list, LIST_OCTETS) for file in options.allow_lists]
         self._blocks: BlockLists | None = None
         # What is in force was made of these; where memory was too short for that it is not what was read last.
-        self._built: list[object] = [source.content for source in self._sources]
+        self._built: Sequence[object] = [source.content for source in self._sources]
         self._knowledge = self._build_knowledge()
 
     @property
