@@ -27,8 +27,8 @@ from stubresolver.cache import AnswerCache, Kept, Replacement, is_answer
 from stubresolver.cache.entry import NEVER, Entry
 from stubresolver.errors import UpstreamError
 from stubresolver.local import LocalKnowledge
-from stubresolver.resolve.admission import Admission
 from stubresolver.resolve.flight import Asker, Flight
+from stubresolver.resolve.flights import Flights
 from stubresolver.resolve.options import ResolverOptions, ResolverStatistics
 from stubresolver.resolve.patience import Patience
 from stubresolver.resolve.ports import Detour, Exchanger, Local
@@ -77,9 +77,7 @@ class Resolver:
         self._cache = cache
         self._options = options
         self._known: Local = local or LocalKnowledge()
-        self._flights: dict[bytes, Flight] = {}  # those that may be joined, by the query's key
-        self._overtaken: set[Flight] = set()  # begun before `forget`: nobody joins them, nothing of them is kept
-        self._admission = Admission(options.max_flights)
+        self._flights = Flights(options.max_flights, self._give_way)
         self._waiting, self._most_waiting = 0, _ASKERS_A_PLACE * options.max_flights  # askers
         self.forgotten = 0  # how often anything was
         self._patience = Patience(self._give_up_waiting)
@@ -87,7 +85,7 @@ class Resolver:
         self._landed = trio.Event()  # set by the last flight after `stop`
         self._hits = self._local = self._stale = self._misses = self._coalesced = self._refused = 0
         self._stale_late = self._background = self._failures = self._undelivered = self._emergency = 0
-        self._shed = self._given_way = 0
+        self._shed = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the time of those who wait, until cancelled; without it they wait for as long as the exchange takes."""
@@ -109,11 +107,12 @@ class Resolver:
 
         For what `answer_nowait` could not answer. `asker` is a socket or a machine.
         """
-        if query.key in self._flights:
+        flights = self._flights
+        if query.key in flights.joinable:
             return None
-        if not self._find_place(asker, now):
+        if not flights.find_place(asker, now):
             failure = _OVERLOADED
-        elif now >= self._admission.flood_ends or self._admission.keeps_pace(asker, now):
+        elif now >= flights.admission.flood_ends or flights.admission.keeps_pace(asker, now):
             return None
         else:
             failure = _FLOODED
@@ -128,13 +127,13 @@ class Resolver:
 
     def answer_soon(self, query: Query, reply: Callable[[bytes], None], asker: bytes = b"") -> None:
         """Call `reply` exactly once, now or later, for a query that `answer_nowait` could not answer."""
-        flight = self._flights.get(query.key)
+        flight = self._flights.joinable.get(query.key)
         query.trim()
         self._waiting += 1
         if flight is not None and len(flight.askers) < self._options.max_askers and self._waiting <= self._most_waiting:
             self._coalesced += 1
             flight.askers.append((query, reply))
-        elif self._stopping or flight is not None or len(self._flights) >= self._options.max_flights:
+        elif self._stopping or flight is not None or self._flights.full:
             self._refused += 1
             self._fail(_STOPPING if self._stopping else _OVERLOADED, [(query, reply)])
         else:
@@ -143,7 +142,7 @@ class Resolver:
 
     def press(self, now: float) -> None:
         """A listener has more waiting than it can take: what is at hand goes before what must be fetched."""
-        self._admission.press(now)
+        self._flights.admission.press(now)
 
     async def answer(self, query: Query) -> bytes:
         """The reply to one query, for callers that can wait."""
@@ -174,15 +173,13 @@ class Resolver:
         Whoever waits already is answered by whom he was asked of, and nobody else is.
         """
         self._detour = detour
-        self._overtaken.update(self._flights.values())
-        self._flights.clear()
+        self._flights.overtake()
 
     def forget(self) -> None:
         """Forget every answer, those under way too: what was trusted then may not be trusted now."""
         self.forgotten += 1
         self._cache.clear()
-        self._overtaken.update(self._flights.values())
-        self._flights.clear()
+        self._flights.overtake()
 
     def forget_within(self, name: bytes, keys: list[bytes]) -> int:
         """Forget what is kept under those of the keys that are for this name or one below it; how many there were.
@@ -190,8 +187,7 @@ class Resolver:
         The flights for such names are overtaken, whatever the keys.
         """
         self.forgotten += 1
-        for key in [key for key in self._flights if _is_for(key, name)]:
-            self._overtaken.add(self._flights.pop(key))
+        self._flights.overtake(lambda key: _is_for(key, name))
         found = [key for key in keys if _is_for(key, name) and self._cache.look(key) is not None]
         for key in found:
             self._cache.discard(key)
@@ -207,13 +203,11 @@ class Resolver:
     async def stop(self, grace: float) -> None:
         """Start no more flights, let those under way end within `grace` seconds, then answer who still waits."""
         self._stopping = True
-        if self._flights or self._overtaken:
+        if self._flights:
             with trio.move_on_after(grace):
                 await self._landed.wait()
-        while self._flights:
-            self._end(self._flights.popitem()[1], _STOPPING)
-        while self._overtaken:
-            self._end(self._overtaken.pop(), _STOPPING)
+        for flight in self._flights.drain():
+            self._end(flight, _STOPPING)
 
     def statistics(self) -> ResolverStatistics:
         """A frozen record of the resolver's counters."""
@@ -231,10 +225,10 @@ class Resolver:
             undelivered=self._undelivered,
             emergency=self._emergency,
             shed=self._shed,
-            given_way=self._given_way,
+            given_way=self._flights.given_way,
             waiting=self._waiting,
-            flooded=trio.current_time() < self._admission.flood_ends,
-            under_way=len(self._flights) + len(self._overtaken),
+            flooded=trio.current_time() < self._flights.admission.flood_ends,
+            under_way=len(self._flights),
         )
 
     def _answer_otherwise(self, query: Query, now: float) -> bytes | None:
@@ -272,36 +266,19 @@ class Resolver:
 
     def _fly_in_background(self, query: Query) -> None:
         """Start a flight that nobody waits for; half of the places are for those that somebody waits for."""
-        room = len(self._flights) < self._options.max_flights // 2
-        if room and query.key not in self._flights and not self._stopping and self._detour_of(query.key) is None:
+        flights = self._flights
+        if flights.half_full or query.key in flights.joinable or self._stopping:
+            return
+        if self._detour_of(query.key) is None:
             self._background += 1
             self._take_off(query, [])
-
-    def _find_place(self, asker: bytes, now: float) -> bool:
-        """Whether there is a place for one flight more of this asker, if need be the oldest flight's."""
-        taken = len(self._flights)
-        if taken < self._options.max_flights:
-            if self._admission.has_share(asker, taken):
-                return True
-            oldest = next(iter(self._flights.values()))
-            if oldest.asker != asker:
-                return False
-        else:
-            oldest = next(iter(self._flights.values()))
-        if not self._admission.gives_way(oldest.begun, now):
-            return False
-        del self._flights[oldest.query.key]
-        self._given_way += 1
-        self._end(oldest, _OVERLOADED)
-        return True
 
     def _take_off(self, query: Query, askers: list[Asker], asker: bytes = b"") -> None:
         now = trio.current_time()
         detour = None if self._detour is None else self._detour_of(query.key)
         wire = self._form.query(query)
         flight = Flight(query, wire, askers, self._land, detour, asker=asker, begun=now)
-        self._flights[query.key] = flight
-        self._admission.begin(asker)
+        self._flights.add(flight)
         if detour is not None:
             detour.exchange_soon(flight.wire, flight.land)
             return
@@ -315,13 +292,8 @@ class Resolver:
 
     def _land(self, flight: Flight, result: bytes | UpstreamError) -> None:
         """A flight's exchange has ended; called once by the exchanger, perhaps after `stop` has given it up."""
-        key = flight.query.key
-        current = self._flights.get(key) is flight
-        if current:
-            del self._flights[key]
-        elif flight in self._overtaken:
-            self._overtaken.remove(flight)
-        else:
+        current = self._flights.landed(flight)
+        if current is None:
             return
         outcome = flight.read(result, self._wall)
         replacement = None
@@ -337,7 +309,7 @@ class Resolver:
         if current:
             self._keep(flight.query, replacement or outcome)
         self._end(flight, replacement or outcome)
-        if self._stopping and not self._flights and not self._overtaken:
+        if self._stopping and not self._flights:
             self._landed.set()
 
     def _keep(self, query: Query, outcome: Answer | Failure | Replacement) -> None:
@@ -350,16 +322,19 @@ class Resolver:
     def _give_up_waiting(self, flight: Flight) -> None:
         """Who waits for this flight has waited long enough; the flight itself goes on."""
         key, now = flight.query.key, trio.current_time()
-        fallback = self._cache.fallback(key, now) if self._flights.get(key) is flight else None
+        fallback = self._cache.fallback(key, now) if self._flights.joinable.get(key) is flight else None
         if fallback is not None:
             self._cache.hold(fallback[1], now)
             askers, flight.askers = flight.askers, []
             self._stale_late += len(askers)
             self._deliver(fallback[0].render_stale, askers)
 
+    def _give_way(self, flight: Flight) -> None:
+        """Who waits for a flight whose place another has now has waited in vain."""
+        self._end(flight, _OVERLOADED)
+
     def _end(self, flight: Flight, outcome: Answer | Failure | Replacement) -> None:
         """Tell everybody who waits for the flight what came of it."""
-        self._admission.end(flight.asker)
         self._failures += isinstance(outcome, Failure)
         if isinstance(outcome, (Answer, Failure)) and not is_answer(outcome):
             self._fail(outcome, flight.askers)

@@ -183,5 +183,5 @@ async def test_nothing_is_left_after_a_flood(autojump_clock, floods):
         assert len(replies) == 500 * floods
         statistics = resolver.statistics()
         assert (statistics.under_way, statistics.waiting, statistics.flooded) == (0, 0, False)
-        assert resolver._admission._held == {}
+        assert resolver._flights.admission._held == {}
         assert dns.message.from_wire(await resolver.answer(ask("after.example.com"))).answer
