@@ -15,6 +15,7 @@ from datetime import UTC
 from typing import Final
 
 from stubresolver.upstream.report import PoolStatistics, UpstreamStatistics
+from stubresolver.verify.certificate import printable
 from stubresolver.verify.verdict import Outcome, Rule, Verdict
 
 
@@ -176,5 +177,5 @@ def _subject(line: UpstreamStatistics) -> str:
 
 
 def _shown(text: str, longest: int = _SHOWN) -> str:
-    """What a stranger wrote, short; it was made printable when it was read."""
-    return f"{text[:longest]}..." if len(text) > longest else text or "nobody"
+    """What a stranger wrote, short and printable."""
+    return printable(text, longest) or "nobody"

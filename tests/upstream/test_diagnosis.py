@@ -226,6 +226,13 @@ def test_what_takes_queries_and_answers_none():
     assert "answers none" in found.text
 
 
+def test_what_a_peer_said_is_one_printable_line():
+    """An error that quotes a peer's octets cannot add a line to the log, nor a word to the service manager."""
+    found = diagnose(PoolStatistics((line(error="x\nREADY=0\x1b[2J" + "y" * 500, kind="ProtocolViolation"),)))
+    assert found.text.isprintable()
+    assert len(found.text) < 200
+
+
 def test_a_refusal_without_findings_is_one(judge):
     """A judgement that was lost does not raise."""
     assert kind_of(line(kind="PolicyRefused")) is Kind.UNREACHABLE
