@@ -24,7 +24,7 @@ from trio.lowlevel import checkpoint
 from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolation
 from stubresolver.transport.protocol import Answered, Draining, Ended, Event, Failed, QueryProtocol, Token
 from stubresolver.upstream.answertime import AnswerTime
-from stubresolver.upstream.dial import VerifiedStream
+from stubresolver.upstream.dial import TRICKLE, TRICKLE_OCTETS, TRICKLE_PAUSE, VerifiedStream
 from stubresolver.upstream.exchange import Exchange
 
 # How many queries may wait for room, beyond those outstanding. As many as a DoT connection may owe; who finds the queue
@@ -34,11 +34,6 @@ MAX_QUEUE = 1000
 # How many events are handled before others get their turn: an answer costs the resolver some 35 µs, and a client whose
 # answer is cached is not to wait for more than 2 ms of them.
 TURN = 64
-
-# A peer that sends octet by octet costs us 25 µs for each. Once so many reads in a row have brought no answer, what
-# comes is let gather for a millisecond: at most 1,000 reads a second, 25 ms of work.
-TRICKLE = 64
-TRICKLE_PAUSE = 0.001
 
 
 class Channel:
@@ -161,6 +156,8 @@ class Channel:
                 self._to_write.set()  # what the protocol says first (RFC 9113 s3.4)
                 if self.ended is not None:
                     nursery.cancel_scope.cancel()
+        except* MemoryError:  # what a peer sends may take more than there is: this connection ends, and nothing else
+            self._end("not enough memory")
         finally:
             self._end("")
             with trio.CancelScope(shield=True):
@@ -197,7 +194,7 @@ class Channel:
             self._end_if_drained()
             if not events:
                 in_vain += 1
-                if in_vain > TRICKLE:
+                if in_vain > TRICKLE and len(data) < TRICKLE_OCTETS:  # octet by octet: each would cost us 25 µs
                     await trio.sleep(TRICKLE_PAUSE)
 
     async def _handle_in_turns(self, events: list[Event]) -> None:

@@ -11,7 +11,8 @@ from stubresolver.errors import ChannelClosed, ExchangeTimeout, ProtocolViolatio
 from stubresolver.transport.dot import DotProtocol
 from stubresolver.transport.protocol import Answered, Draining, Ended, Failed, Token
 from stubresolver.upstream import Channel, dial, parse_upstream
-from stubresolver.upstream.channel import MAX_QUEUE, TRICKLE, TURN
+from stubresolver.upstream.channel import MAX_QUEUE, TURN
+from stubresolver.upstream.dial import TRICKLE
 from stubresolver.wire.framing import FrameReader, frame
 
 DOT = parse_upstream("tls://127.0.0.1#dns.test")
@@ -94,6 +95,18 @@ async def test_exchange(autojump_clock, internet, demands):
     async with opened(internet, demands, internet.dot(bytes.upper)) as channel:
         assert await channel.exchange(message(7, b"abc")) == message(7, b"ABC")
         assert (channel.asked, channel.answered, channel.outstanding) == (1, 1, 0)
+
+
+async def test_memory_that_is_short_ends_one_connection(autojump_clock, internet, demands):
+    """Whoever waits for an answer on it hears why, and nothing else ends."""
+
+    class Short(Scripted):
+        def receive_data(self, data):
+            raise MemoryError
+
+    async with opened(internet, demands, internet.tls(say(b"x")), Short()) as channel:
+        with pytest.raises(ChannelClosed, match="not enough memory"):
+            await channel.exchange(message(7))
 
 
 async def test_answers_in_any_order_reach_their_asker(autojump_clock, internet, demands):
