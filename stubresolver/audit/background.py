@@ -118,6 +118,8 @@ class Auditor:
             return min((max(plan.waits, 0.0) for plan in await self._plans(candidate, log_list)), default=longest)
         except EvidenceError as error:
             log.error("%s: its certificate could not be audited: %s", candidate.upstream, error)  # noqa: TRY400
+            if isinstance(error, NotKept):
+                return SOON.total_seconds()  # it is asked again, and kept then
         except Exception as error:  # a defect of ours, but what a log sent must not end the service
             problem = f"{type(error).__name__}: {error}"
             log.exception("%s: its certificate could not be audited: %s", candidate.upstream, problem)
@@ -130,10 +132,19 @@ class Auditor:
             reports = await audit_and_keep(self._audits, entries, self._get, self._clock(), self._in_thread)
         except NotKept as error:
             _tell_all(error.reports, plans, candidate)
+            await self._count(error.reports)
             raise
         _tell_all(reports, plans, candidate)
-        if any(report.outcome is Outcome.ALARM for report in reports):
-            self._alarmed(len(await self._in_thread(self._audits.alarms)))
+        await self._count(reports)
+
+    async def _count(self, reports: Sequence[Report]) -> None:
+        """Tell how many alarms there are; one that could not be kept is one."""
+        if raised := sum(report.outcome is Outcome.ALARM for report in reports):
+            try:
+                kept = len(await self._in_thread(self._audits.alarms))
+            except EvidenceError:
+                kept = 0
+            self._alarmed(max(kept, raised))
 
     async def _plans(self, candidate: Candidate, log_list: LogList) -> list[_Plan]:
         """What is to be asked of each log about one certificate; raises `EvidenceError`."""

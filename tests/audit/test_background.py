@@ -310,14 +310,25 @@ def test_what_a_log_said_is_kept_printable(store, world):
 
 
 async def test_alarm_that_cannot_be_kept_is_logged(autojump_clock, store, world, logs, caplog):
-    """A full disk must not silence it."""
+    """A full disk must not silence it: it is told and counted, and kept at the next visit that finds room."""
     keep(store, world, timedelta(days=3))
     logs.fronts["alder-1"].root = bytes(32)
     store._database.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    await run_for(1, store, world, logs)
+    assert await run_for(1, store, world, logs) == [1]
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert "AUDIT ALARM (wrong-root)" in errors[0]
     assert "disk full" in errors[1]
+    store._database.execute("DROP TRIGGER full")
+    await run_for(1, store, world, logs)
+    assert [alarm.kind for alarm in store.audits().alarms()] == ["wrong-root"]
+
+
+async def test_alarm_that_cannot_be_kept_is_looked_for_again_in_an_hour(autojump_clock, store, world, logs):
+    """Not in a day: who could fill the disk for a moment must not win a day."""
+    keep(store, world, timedelta(days=3))
+    logs.fronts["alder-1"].root = bytes(32)
+    store._database.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    assert await run_for(2.5, store, world, logs) == [1, 1, 1]
 
 
 async def test_evidence_that_cannot_be_read_ends_nothing(autojump_clock, store, world, logs, caplog):

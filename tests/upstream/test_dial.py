@@ -200,6 +200,18 @@ async def test_judge_that_breaks_refuses(autojump_clock, internet, demands, judg
     assert octets_written(internet) == [0]
 
 
+async def test_memory_that_is_short_costs_one_dial(autojump_clock, internet, demands):
+    """What a peer shows may take more than there is: no stream, and no end of the process."""
+
+    class Short:
+        def client(self, *_):
+            raise MemoryError
+
+    error = await dialled(internet, replace(demands, context=Short()), internet.tls(drink))
+    assert isinstance(error, HandshakeFailed)
+    assert error.summary == f"{DOT}: not enough memory for the TLS handshake"
+
+
 async def test_what_is_remembered_of_the_leaf_reaches_the_judge(autojump_clock, internet, demands, recorder, now):
     """Asked for by the hash of the leaf that was shown, at the dial and when a standing stream is judged again."""
     recorder.remembered = Remembered(ClockFloor(now, Whose.EVIDENCE), now)
