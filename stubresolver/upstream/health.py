@@ -34,6 +34,10 @@ class Health:
         ready_at = now + min(pause, self.longest)
         return replace(self, failures=self.failures + 1, ready_at=ready_at, unreached=unreached)
 
+    def at_once(self) -> "Health":
+        """What kept it from being reached may be over; what it did counts on."""
+        return replace(self, ready_at=float("-inf"))
+
     def succeeded(self) -> "Health":
         """It has answered."""
         return replace(self, failures=0, ready_at=float("-inf"), unreached=False)

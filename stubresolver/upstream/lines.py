@@ -3,10 +3,9 @@
 Rules. The order is that of `order`; a query is asked on the first connection in it that is open, has room and is not
 silent. One connection in use and at most one dial per upstream (RFC 7766 s6.2.2).
 
-Where there is none, upstreams are dialled one after the other, `head_start` apart or as soon as one has failed (RFC
-8305 s5). The first that stands is used; dials of others that would be no better are called off. While a worse one
-serves, a better one that may be dialled is dialled beside it. An upstream that is only like it is not: `comparing` asks
-both now and then, and the faster one comes into favour.
+Where there is none, upstreams are dialled in turn (`turns`). The first that stands is used; dials of others that would
+be no better are called off. While a worse one serves, a better one that may be dialled is dialled beside it. An upstream
+that is only like it is not: `comparing` asks both now and then, and the faster one comes into favour.
 
 Who failed pauses (`health`, `refusals`). While nothing stands and clients ask, the pause of who could not be reached is
 cut short twice a second, and so a network that comes back without a word is found; that of who was refused is not. In
@@ -32,17 +31,14 @@ from stubresolver.upstream.health import Health
 from stubresolver.upstream.holding import MOVED, Holding
 from stubresolver.upstream.line import BEHIND_SECONDS, Line, reason
 from stubresolver.upstream.options import UpstreamOptions
-from stubresolver.upstream.order import Candidate, next_to_dial, places
+from stubresolver.upstream.order import places
 from stubresolver.upstream.ranking import Ranking
 from stubresolver.upstream.refusals import Refusals
 from stubresolver.upstream.report import PoolEvent, PoolStatistics
+from stubresolver.upstream.turns import LONG_AGO, NEVER, Turns
 from stubresolver.upstream.upstream import Upstream
 from stubresolver.verify.verdict import Verdict
 
-NEVER: Final = float("inf")
-LONG_AGO: Final = float("-inf")
-
-DEMAND_SECONDS: Final = 0.5  # between dials that only a client's demand makes due: half of the second we have
 OUTAGE_PATIENCE: Final = 2.0  # half of `query_timeout`: an answer would still come in time for the second try
 SETTLE_SECONDS: Final = 0.02  # a move may be told in several words; one dial is to follow all of them
 SAME_MOVE: Final = 1.0  # the same network, told again by another source: the connections of now are of after the move
@@ -74,14 +70,16 @@ class Lines:
         self._of = {line.upstream: line for line in self._lines}
         self._ranking = Ranking(self._lines, strict=self._strict)
         self._holding = Holding(options, report, refusals, self)
+        self._turns = Turns(
+            self._lines, self._ranking, refusals, self.dial, strict=self._strict, head_start=options.head_start
+        )
         self._changed = trio.Event()  # set, and replaced, whenever a dial or a connection has ended
+        self._stepped = trio.Event(), NEVER  # until when nothing is to be dialled, unless something changes
         self._cold = trio.Event()  # somebody was told that nothing stands
         self._warming = trio.CancelScope()
-        self._next_at = LONG_AGO  # not before this the next dial beside one under way
-        self._demand_at = LONG_AGO  # not before this a dial that is only due by demand
         self._look_at = LONG_AGO  # when something better than what serves may be had
         self._compare_at = NEVER
-        self._moved_at = self._settled_at = self._forgot_at = LONG_AGO
+        self._moved_at = self._forgot_at = LONG_AGO
         self.nursery: trio.Nursery | None = None  # while the pool is running and may start tasks
 
     def __iter__(self) -> Iterator[Line]:
@@ -126,12 +124,17 @@ class Lines:
             if self.nursery is None:
                 raise NoUpstream("shutting down")
             now = trio.current_time()
-            until = self._dial_next(now, avoid, lines, demand=demand)
+            until = self._stepped[1]
+            common = avoid is None and among is None and demand
+            if not common or self._stepped[0] is not self._changed or now >= until:
+                until = self._turns.step(now, avoid, lines, demand=demand)
+                if common and until < NEVER:  # whoever waits for the same need not work it out, too
+                    self._stepped = self._changed, until
             if until == NEVER and not any(line.dialling for line in lines):
                 if avoid is not None and among is None and avoid.open and not avoid.silent:
                     return avoid
                 raise self._told(demand=demand)
-            if self._is_outage():
+            if self._turns.is_outage():
                 until = min(until, began + OUTAGE_PATIENCE)
                 if now >= began + OUTAGE_PATIENCE:
                     raise self._told(demand=demand)
@@ -146,7 +149,7 @@ class Lines:
                     await self.connected(demand=False)
                 except UpstreamError:
                     now = trio.current_time()
-                    ready_at = min((self._ready_at(line, now) for line in self._lines), default=NEVER)
+                    ready_at = min((self._turns.ready_at(line, now) for line in self._lines), default=NEVER)
                     await trio.sleep_until(max(ready_at, now + self._options.backoff_first))
                 else:
                     self._cold = trio.Event()
@@ -154,10 +157,7 @@ class Lines:
 
     def dial(self, line: Line, now: float) -> None:
         """Dial an upstream, and hold the connection that comes of it."""
-        # Where two attempts are under way a fault is likely. RFC 8305 s5 would have 100 ms between attempts at least.
-        several = any(each.dialling for each in self._lines)
-        self._next_at = now + self._options.head_start / (2 if several else 1)
-        self._demand_at = now + DEMAND_SECONDS
+        self._turns.begun(now)
         self._holding.dial(line, now)
 
     def others(self, channel: Channel, *, address: bool) -> list[Line]:
@@ -216,7 +216,7 @@ class Lines:
                 line.error = None
                 line.answer_time = AnswerTime()
             self._ranking.moved(network)
-            self._moved_at, self._settled_at = now, now + SETTLE_SECONDS
+            self._moved_at, self._turns.settled_at = now, now + SETTLE_SECONDS
             self._compare_at = NEVER  # until a while after something stands here
         self._anew(now)
 
@@ -245,6 +245,7 @@ class Lines:
         """A connection stands: call off the dials that would bring nothing better."""
         now = trio.current_time()
         self._ranking.stood(line, now)
+        self._turns.network_is_back(line)
         self._compare_at = min(self._compare_at, now + COMPARE_SECONDS)
         for other in self._lines:
             if other.dialling is not None and other.channel is None and other.grade >= line.grade:
@@ -254,7 +255,7 @@ class Lines:
     def fell(self, line: Line, *, dial: bool) -> None:  # noqa: ARG002 - the shape of a Watcher
         """A dial has failed, which gives the next one its turn; or a connection ended."""
         if dial:
-            self._next_at = LONG_AGO
+            self._turns.next_at = LONG_AGO
             blocked = self._ranking.notice_blocked(trio.current_time())
             for other in self._lines:
                 if other.way in blocked and other.dialling is not None:
@@ -265,7 +266,7 @@ class Lines:
         """What is known of all upstreams, as they were named."""
         now = trio.current_time()
         return PoolStatistics(
-            tuple(line.statistics(now, self._ready_at(line, now)) for line in self._lines),
+            tuple(line.statistics(now, self._turns.ready_at(line, now)) for line in self._lines),
             self._ranking.statistics(now),
         )
 
@@ -277,63 +278,19 @@ class Lines:
         found = [channel for channel in usable if channel is not None and channel is not avoid]
         return next((channel for channel in found if channel.room), found[0] if found else None)
 
-    def _dial_next(self, now: float, avoid: Channel | None, lines: list[Line], *, demand: bool) -> float:
-        """Dial who is next, if it is time; when there will be something to dial again."""
-        if now < self._settled_at:
-            return self._settled_at
-        if now >= self._next_at or not any(line.dialling for line in lines):
-            line = self._candidate(now, avoid, lines)
-            if line is None and demand and now >= self._demand_at:
-                line = min(self._unreached(lines), key=lambda line: line.dialled_at, default=None)
-            if line is not None:
-                self.dial(line, now)
-        if self._candidate(now, avoid, lines) is not None:
-            return self._next_at
-        if demand and any(line.dialling for line in lines) and any(self._unreached(lines)):
-            return self._demand_at
-        return NEVER
-
-    def _candidate(self, now: float, avoid: Channel | None, lines: Iterable[Line]) -> Line | None:
-        """Who may be dialled next."""
-        lost = self.of(avoid) if avoid is not None else None
-        mute = avoid is not None and avoid.silent and avoid.ended is None
-        favourite = self._ranking.is_favourite
-        candidates = [
-            Candidate(
-                line.place.number, line.grade, line.upstream, favourite(line), line is lost, mute and line is lost
-            )
-            for line in lines
-            if line.usable is None and line.dialling is None and now >= self._ready_at(line, now)
-        ]
-        attempts = [
-            line.upstream
-            for line in self._lines
-            if line.channel is None and (line.dialling is not None or line.health.failures)
-        ]
-        number = next_to_dial(candidates, attempts, strict=self._strict)
-        return None if number is None else self._lines[number]
-
-    def _unreached(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """Who pauses because it could not be reached, and may be dialled by demand."""
-        return (line for line in lines if line.health.unreached and line.dialling is None and line.usable is None)
-
-    def _is_outage(self) -> bool:
-        """Whether nothing stands and everything has failed already."""
-        return all(line.channel is None and line.health.failures for line in self._lines)
-
     def _look(self, chosen: Line, now: float) -> None:
         """Dial the chosen one anew if its verdict is old, and a better one if it may be dialled; when to look again."""
         waits = [self._ranking.rank(now)]
         if chosen.dialling is None:
-            old_at = max(chosen.opened_at + self._options.lifetime, self._ready_at(chosen, now))
+            old_at = max(chosen.opened_at + self._options.lifetime, self._turns.ready_at(chosen, now))
             if now >= old_at:
                 self._holding.dial(chosen, now)
             else:
                 waits.append(old_at)
         better = [line for line in self._lines if line.grade < chosen.grade and line.usable is None]
-        if now >= self._next_at and (candidate := self._candidate(now, None, better)) is not None:
+        if now >= self._turns.next_at and (candidate := self._turns.candidate(now, None, better)) is not None:
             self.dial(candidate, now)
-        waits += [max(self._next_at, self._ready_at(line, now)) for line in better if line.dialling is None]
+        waits += [max(self._turns.next_at, self._turns.ready_at(line, now)) for line in better if line.dialling is None]
         if now >= self._compare_at:
             self._compare_at = now + COMPARE_SECONDS
             self._start_comparing(chosen, now)
@@ -342,7 +299,9 @@ class Lines:
     def _start_comparing(self, chosen: Line, now: float) -> None:
         """Compare the one in use with the next one that is like it, in turn."""
         alike = [line for line in self._lines if line.grade == chosen.grade and line is not chosen]
-        ready = [line for line in alike if line.usable or (line.dialling is None and now >= self._ready_at(line, now))]
+        ready = [
+            line for line in alike if line.usable or (line.dialling is None and now >= self._turns.ready_at(line, now))
+        ]
         if ready and self.nursery is not None:
             candidate = min(ready, key=lambda line: line.dialled_at)
             if candidate.usable is None:
@@ -356,10 +315,6 @@ class Lines:
             self._ranking.favour(candidate)
             self._wake()
 
-    def _ready_at(self, line: Line, now: float) -> float:
-        """From when on it may be dialled."""
-        return max(line.health.ready_at, self._refusals.ready_at(line.upstream.address, now))
-
     def _wake(self) -> None:
         """Something has changed: who waits looks again, and so does the next query."""
         self._ranking.rank(trio.current_time())
@@ -369,7 +324,7 @@ class Lines:
 
     def _anew(self, now: float) -> None:
         """Pauses are over: dial now if nothing stands."""
-        self._next_at = self._demand_at = LONG_AGO
+        self._turns.anew()
         self._ranking.rank(now)
         self._wake()
         self._warming.cancel()

@@ -60,7 +60,7 @@ async def test_first_answer_in_half_a_network(autojump_clock, internet, demands,
 
 
 async def test_dials_alternate_in_family_and_transport(autojump_clock, internet, demands):
-    """DoT over IPv4, DoT over IPv6, DoH over IPv4, DoH over IPv6, the second after the head start, later ones after half of it."""
+    """DoT over IPv4, DoT over IPv6, DoH over IPv4, DoH over IPv6; later ones after half of the head start."""
     faults = dict.fromkeys(("dot4", "dot6", "doh4"), never)
     async with running(internet, demands, world(internet, **faults)) as pool:
         start = internet.dialled[0][0] if internet.dialled else trio.current_time()
@@ -196,6 +196,46 @@ async def test_second_provider_is_asked_only_while_the_first_is_out(autojump_clo
             await first_answer(pool)
         assert pool.statistics().upstreams[1].answered == 2
         assert [line.provider for line in pool.statistics().upstreams] == ["one", "two"]
+
+
+@pytest.mark.parametrize("order", ["latency", "strict"])
+async def test_slow_handshake_does_not_send_a_query_to_the_second_provider(autojump_clock, internet, demands, order):
+    """The first provider takes 0.9 s to connect; who was faster is not told of the name."""
+    providers = {A: "one", B: "one", C: "two"}
+    upstreams = dict.fromkeys((A, B, C), internet.dot(echo))
+    internet.delays = {"127.0.0.1": 0.9, "127.0.0.2": 0.9}
+    async with running(internet, demands, upstreams, providers=providers, order=order) as pool:
+        await first_answer(pool)
+        assert serving(pool) == [str(A)]
+        assert len(internet.dialled) == 2
+
+
+async def test_second_provider_takes_over_when_the_first_says_nothing(autojump_clock, internet, demands):
+    """A second for all of the first provider's upstreams together, not for each."""
+    providers = {A: "one", B: "one", C: "two"}
+    upstreams = {A: never, B: never, C: internet.dot(echo)}
+    async with running(internet, demands, upstreams, providers=providers) as pool:
+        assert await first_answer(pool) == pytest.approx(1.0)
+        assert serving(pool) == [str(C)]
+
+
+async def test_first_provider_is_looked_for_at_once_when_the_network_is_back(autojump_clock, internet, demands):
+    """After an outage the second provider may stand first; then the first is dialled at once, not after its pause."""
+    providers = {A: "one", B: "two"}
+    async with running(internet, demands, {A: UNREACHABLE, B: UNREACHABLE}, providers=providers) as pool:
+        for _ in range(600):
+            with pytest.raises(NoUpstream):
+                await exchanged(pool, QUERY)
+            await trio.sleep(0.5)
+        internet.handlers = dict.fromkeys(("127.0.0.1", "127.0.0.2"), internet.dot(echo))
+        for _ in range(3):
+            await trio.sleep(0.5)
+            await first_answer(pool)
+        asked = pool.statistics().upstreams[1].answered
+        assert asked <= 2
+        for _ in range(20):
+            await first_answer(pool)
+        assert pool.statistics().upstreams[1].answered == asked
 
 
 async def test_providers_stand_in_the_order_in_which_they_are_named(autojump_clock, internet, demands):
