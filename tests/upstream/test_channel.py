@@ -109,18 +109,6 @@ async def test_memory_that_is_short_ends_one_connection(autojump_clock, internet
             await channel.exchange(message(7))
 
 
-async def test_memory_that_is_short_ends_one_connection(autojump_clock, internet, demands):
-    """Whoever waits for an answer on it hears why, and nothing else ends."""
-
-    class Short(Scripted):
-        def receive_data(self, data):
-            raise MemoryError
-
-    async with opened(internet, demands, internet.tls(say(b"x")), Short()) as channel:
-        with pytest.raises(ChannelClosed, match="not enough memory"):
-            await channel.exchange(message(7))
-
-
 async def test_answers_in_any_order_reach_their_asker(autojump_clock, internet, demands):
     """The last asked is answered first; each asker gets its own."""
 
