@@ -78,8 +78,12 @@ def write_status(file: Path, status: ServiceStatus) -> None:
     """Put the file in the place of the one before, whole; raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.{status.pid}")
-    fresh.write_bytes(msgspec.json.encode(status))
-    fresh.replace(file)
+    try:
+        fresh.write_bytes(msgspec.json.encode(status))
+        fresh.replace(file)
+    except OSError:
+        fresh.unlink(missing_ok=True)  # the half of it that a full disk took
+        raise
 
 
 def remove_status(file: Path, pid: int) -> None:

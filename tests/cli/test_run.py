@@ -99,6 +99,47 @@ def test_service_manager_is_told_of_report_mode(make, files, tmp_path, monkeypat
     assert ("; REPORT MODE for tls://1.1.1.1#one.one.one.one, " in told) == (mode == "report")
 
 
+async def test_service_manager_is_told_what_is_not_kept(make, tmp_path, monkeypatch):
+    """Evidence that waits in memory, and a task that failed, are in `systemctl status` and the status file at once."""
+    service = make()
+    (tmp_path / "evidence.sqlite3").unlink()
+    (tmp_path / "evidence.sqlite3").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        service._started()
+        assert "EVIDENCE" not in manager.recv(4096).decode()
+        await service._recorder.recall("00")
+        assert "; EVIDENCE NOT KEPT since 2" in manager.recv(4096).decode()
+        assert "EVIDENCE NOT KEPT" in read_status(tmp_path / "status.json").outcome
+        (tmp_path / "evidence.sqlite3").rmdir()
+        service._evidence.retry()
+        await service._recorder.recall("00")
+        assert "EVIDENCE" not in manager.recv(4096).decode()
+        with trio.move_on_after(0.01):
+            await service._app.containment.run("the look", fails)
+        assert "; FAILING: the look: ValueError: oops" in manager.recv(4096).decode()
+
+
+async def fails():
+    raise ValueError("oops")
+
+
+async def test_reload_without_a_thread_changes_nothing(make, monkeypatch, tmp_path):
+    """It is refused in words; the service goes on."""
+
+    async def no_thread(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    service = make()
+    monkeypatch.setattr("trio.to_thread.run_sync", no_thread)
+    await service._reload()
+    assert read_status(tmp_path / "status.json").outcome.startswith(
+        "reload refused, the policy and log list from before"
+    )
+    assert "can't start new thread" in read_status(tmp_path / "status.json").outcome
+
+
 @pytest.mark.parametrize("mode", ["enforce", "report"])
 async def test_status_file_tells_of_report_mode(make, files, tmp_path, mode):
     """What `stubresolver reload` shows ends with it, after the start and after a reload that was refused as well."""
