@@ -4,7 +4,7 @@ Rules. The order is that of `order`; a query is asked on the first connection in
 silent. One connection in use and at most one dial per upstream (RFC 7766 s6.2.2).
 
 Where there is none, upstreams are dialled in turn (`turns`). The first that stands is used; dials of others that would
-be no better are called off. While a worse one serves, a better one that may be dialled is dialled beside it. An upstream
+be no better are called off. While a worse one serves, a better one that may be dialled is dialled beside it. Another
 that is only like it is not: `comparing` asks both now and then, and the faster one comes into favour.
 
 Who failed pauses (`health`, `refusals`). While nothing stands and clients ask, the pause of who could not be reached is

@@ -58,7 +58,7 @@ class Candidate:
     upstream: Upstream
     favourite: bool
     lost: bool  # its connection has just died under a query: rather another one that is alike
-    mute: bool  # it takes connections and queries and says nothing: rather any other one of its provider
+    mute: bool  # it takes queries and says nothing, or breaks the protocol: rather any other one of its provider
 
 
 def next_to_dial(candidates: Iterable[Candidate], attempts: Sequence[Upstream], *, strict: bool) -> int | None:

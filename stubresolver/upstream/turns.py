@@ -81,7 +81,7 @@ class Turns:
     def candidate(self, now: float, avoid: Channel | None, lines: Iterable[Line]) -> Line | None:
         """Who may be dialled next."""
         avoided = avoid.stream.upstream if avoid is not None else None
-        mute = avoid is not None and avoid.silent and avoid.ended is None
+        mute = avoid is not None and (avoid.violated or (avoid.silent and avoid.ended is None))
         favourite = self._ranking.is_favourite
         candidates = [
             Candidate(line.place.number, line.grade, line.upstream, favourite(line), lost, mute and lost)
