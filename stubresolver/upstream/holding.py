@@ -170,7 +170,8 @@ class Holding:
         self._held[channel] = line
         line.error = None
         if old is not None:
-            if old.silent and not old.answered:  # as in `_ended`: should the new one be no better, we pause
+            # As in `_ended`: should the new one be no better (silent, too, or taking leave at once), we pause.
+            if (old.silent or old.draining) and not old.answered:
                 self._fail(line, _answers_none(line), unreached=False)
             old.retire()
         line.stood_after(seconds)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 import trio
+from hyperframe.frame import GoAwayFrame
 
 from stubresolver.errors import PolicyRefused, UpstreamError
 from stubresolver.lab.authority import octet_string
@@ -22,6 +23,7 @@ from stubresolver.upstream import Demands, Pool, UpstreamOptions, dial, parse_up
 from stubresolver.upstream.report import ConnectionLost, DialFailed, Judged
 from stubresolver.upstream.tcp import open_tcp
 from stubresolver.verify import Verifier
+from tests.transport.floods import PING, SETTINGS, frame
 from tests.upstream.conftest import FakeRecorder
 from tests.upstream.hostile_servers import HOSTILE, Hostile, Tally, elsewhere
 
@@ -216,17 +218,48 @@ async def test_ten_thousand_scts(world, lab_demands):
         assert time.thread_time() - before < BUSY
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\0\x0c\xff\xff" + bytes(10)])
-async def test_flood_after_good_answers_is_paid_with_pauses(autojump_clock, internet, demands, tail):
-    """A peer that answers each query well and breaks the protocol behind it is not dialled again and again."""
-    upstream = parse_upstream("tls://127.0.0.1#dns.test")
+def dot_answer_and(tail):
+    """DoT: each query is answered well, and broken behind it."""
 
     async def serve(server):
         data = await server.receive()
         await server.send(data[:4] + b"\x80" + data[5:] + tail)
-        while await server.receive():
-            pass
+        await _listened(server)
 
+    return serve
+
+
+def h2_leave_after(last, *, flood):
+    """HTTP/2: GOAWAY at once, which spares the first stream or none; nothing is ever answered."""
+
+    async def serve(server):
+        await server.receive()
+        await server.send(frame(SETTINGS) + GoAwayFrame(0, last_stream_id=last).serialize())
+        await server.send(frame(PING, bytes(8)) * flood)
+        await _listened(server)
+
+    return serve
+
+
+async def _listened(server):
+    while await server.receive():
+        pass
+
+
+RESTLESS = {
+    "answer and an octet": ("tls", dot_answer_and(b"\0"), 320),
+    "answer and another": ("tls", dot_answer_and(b"\0\x0c\xff\xff" + bytes(10)), 320),
+    "leave": ("https", h2_leave_after(0, flood=0), 400),
+    "leave after one": ("https", h2_leave_after(1, flood=0), 400),
+    "leave and flood": ("https", h2_leave_after(0, flood=3000), 400),
+    "leave after one and flood": ("https", h2_leave_after(1, flood=3000), 400),
+}
+
+
+@pytest.mark.parametrize(("transport", "serve", "least"), RESTLESS.values(), ids=RESTLESS)
+async def test_restless_upstream_is_not_dialled_in_a_loop(autojump_clock, internet, demands, transport, serve, least):
+    """The only upstream breaks each connection again: pauses grow, whatever it answered, while clients go on asking."""
+    upstream = parse_upstream(f"{transport}://127.0.0.1#dns.test")
     internet.handlers["127.0.0.1"] = internet.tls(serve)
     results = []
     async with trio.open_nursery() as internet.nursery:
@@ -236,5 +269,5 @@ async def test_flood_after_good_answers_is_paid_with_pauses(autojump_clock, inte
             pool.exchange_soon(query(number), results.append)
             await trio.sleep(0.05)
         internet.nursery.cancel_scope.cancel()
-    assert len(results) >= 320
-    assert len(internet.dialled) < 20
+    assert len(results) >= least
+    assert len(internet.dialled) < 25
