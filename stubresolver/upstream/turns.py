@@ -25,6 +25,12 @@ DEMAND_SECONDS: Final = 0.5  # between dials that only a client's demand makes d
 PROVIDER_SECONDS: Final = 1.0
 
 
+# A server that is started anew resets a connection or two; who asks meanwhile waits for the next one instead of being
+# told. After that it is an outage, and who asks hears so.
+HICCUPS: Final = 2
+HICCUP_SECONDS: Final = 0.5
+
+
 class Turns:
     """When `dial` is called for whom."""
 
@@ -72,7 +78,9 @@ class Turns:
         if self.candidate(now, avoid, lines) is not None:
             return self.next_at
         if not any(line.dialling for line in lines):
-            return NEVER
+            hiccups = (line for line in self._unreached(lines) if demand and line.health.failures <= HICCUPS)
+            turns = (self.ready_at(line, now) for line in hiccups)
+            return min((at for at in turns if at <= now + HICCUP_SECONDS), default=NEVER)
         waits = [self.ready_at(line, now) for line in lines if line.usable is None and line.dialling is None]
         if demand and any(self._unreached(lines)):
             waits.append(self._demand_at)

@@ -166,6 +166,35 @@ async def test_slow_peer_gives_way_to_a_fast_one(autojump_clock, internet, deman
         assert len(internet.dialled) == 2
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_server_that_is_started_anew_costs_no_client_an_error(autojump_clock, internet, demands, failures):
+    """The only upstream resets the first attempts after its connection died: who asks waits for the next one."""
+    mortal = Mortal()
+    async with running(internet, demands, {A: internet.tls(mortal.serve)}) as pool:
+        await exchanged(pool, message(1))
+        good, attempts = internet.handlers["127.0.0.1"], []
+
+        async def restarting(transport):
+            attempts.append(trio.current_time())
+            if len(attempts) <= failures:
+                await transport.aclose()
+            else:
+                await good(transport)
+
+        internet.handlers["127.0.0.1"] = restarting
+        mortal.hold = True
+        replies = []
+        for number in range(20):
+            pool.exchange_soon(message(number), replies.append)
+        await wait_all_tasks_blocked()
+        start = trio.current_time()
+        await mortal.servers[0].transport.aclose()
+        await trio.sleep(1.1)
+        assert sorted(replies) == [message(number) for number in range(20)]
+        assert len(attempts) == failures + 1
+        assert attempts[-1] <= start + 1.0
+
+
 async def test_move_abandons_everything_and_answers_at_once(autojump_clock, internet, demands):
     """Queries in flight are asked again on the new connection; nothing is said on the old one, nothing reported."""
     mortal = Mortal()
