@@ -48,8 +48,7 @@ def make_file(path: Path) -> Identity:
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise EvidenceError("not a regular file")
+    _require_private(path, status)
     return status.st_dev, status.st_ino
 
 
@@ -154,6 +153,19 @@ def set_aside(path: Path) -> tuple[str, ...]:
         return ()
     ours = (file for file in beside if file.name.startswith(f"{path.name}{_ASIDE}"))
     return tuple(sorted(str(file) for file in ours if not file.name.endswith(_BESIDE)))
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    """Raise `EvidenceError` for what somebody else could have written: it says which certificates were seen before.
+
+    Root looks into the service's file, in the service's folder; in a folder like /tmp anybody may have put one.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise EvidenceError("not a regular file")
+    if status.st_uid not in {0, os.geteuid(), path.parent.stat().st_uid}:
+        raise EvidenceError(f"it belongs to user {status.st_uid}, expected {os.geteuid()}")
+    if status.st_mode & 0o022:
+        raise EvidenceError(f"others may write it (mode {stat.S_IMODE(status.st_mode):04o}), expected 0600")
 
 
 def _require_ours(status: os.stat_result) -> None:

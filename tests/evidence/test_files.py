@@ -1,5 +1,6 @@
 """A damaged file gets another name with all that belongs to it; nothing is deleted, nothing written over."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -143,3 +144,23 @@ def test_a_file_that_is_used_is_not_moved_and_one_that_was_moved_is_not_used(dam
     held.close()
     with pytest.raises(EvidenceError, match="closed"), held.used():
         raise AssertionError
+
+
+@pytest.mark.parametrize("mode", [0o606, 0o660, 0o622])
+def test_what_others_may_write_is_no_evidence(damaged, mode):
+    """It would say which certificates were seen before, and when."""
+    damaged.chmod(mode)
+    with pytest.raises(EvidenceError, match=f"others may write it .mode {mode:04o}., expected 0600"):
+        make_file(damaged)
+    damaged.chmod(0o644)
+    make_file(damaged)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+def test_what_belongs_to_somebody_else_is_no_evidence(damaged):
+    """Who may put files into the folder puts none in our way; the service's own folder may be looked into by root."""
+    os.chown(damaged, 54321, 54321)
+    with pytest.raises(EvidenceError, match="it belongs to user 54321, expected 0"):
+        make_file(damaged)
+    os.chown(damaged.parent, 54321, 54321)
+    make_file(damaged)
