@@ -144,6 +144,8 @@ def _soak(world: SoakWorld, arguments: argparse.Namespace) -> int:
         _look_after(world, service, findings)
     except CannotMeasure as error:
         findings.problems.append(f"the service did not live to the end: {error}")
+    if world.trouble:
+        print(f"the lab's own servers wrote:\n{world.trouble[-3000:]}", file=sys.stderr)
     _judge(load, findings)
     document = _document(load, findings, arguments)
     print(json.dumps(document, indent=1) if arguments.json else _text(document))

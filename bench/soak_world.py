@@ -131,6 +131,11 @@ class SoakWorld:
         """Connections that it has made since the start."""
         return sum(len(self._call("tally", place)["accepted"]) for place in self._sites.values())
 
+    @property
+    def trouble(self) -> str:
+        """What went wrong in the world itself, and not in the service."""
+        return self._internet.log
+
     def _places(self, fault: Fault) -> Iterator[tuple[tuple[str, int], str]]:
         for number in fault.where:
             for transport in fault.ports:

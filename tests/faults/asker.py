@@ -35,7 +35,7 @@ async def ask(question: dict[str, Any]) -> dict[str, Any]:
     with trio.move_on_after(question["patience"]):
         try:
             reply = await send(place, wire)
-        except OSError:
+        except (OSError, trio.BrokenResourceError):
             reply = b""
     return {"wire": reply.hex(), "took": time.monotonic() - at, "at": at}
 

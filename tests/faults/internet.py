@@ -21,6 +21,7 @@ import functools
 import json
 import socket
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -36,6 +37,7 @@ from tests.faults.server import Manners, Server, serve_plain, talker
 
 _LOGIN = b"HTTP/1.1 302 Found\r\nLocation: http://login.portal.lab/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _Place = tuple[str, int]
+_Handle = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 @dataclass(eq=False)
@@ -97,7 +99,7 @@ class Internet:
             server = Server(_credential(Path(order["folder"])), kind) if kind in {"dot", "doh"} else None
             handle = _handler(kind, order) if server is None else server.handle
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            self._nursery.start_soon(trio.serve_listeners, handle, listeners)
+            self._nursery.start_soon(trio.serve_listeners, _contained(handle), listeners)
             target = ("127.0.0.1", listeners[0].socket.getsockname()[1])
         site = self._sites[place] = Site(place, Route(target), server, target)
         await self._reopen(site)
@@ -117,7 +119,7 @@ class Internet:
             self._nursery.start_soon(_plug, site)
 
 
-def _handler(kind: str, order: dict[str, Any]) -> Callable[[trio.SocketStream], Awaitable[None]]:
+def _handler(kind: str, order: dict[str, Any]) -> _Handle:
     """What takes the connections of a place that is no server of ours."""
     if kind == "http":
         return talker(_LOGIN)
@@ -126,11 +128,25 @@ def _handler(kind: str, order: dict[str, Any]) -> Callable[[trio.SocketStream], 
     return functools.partial(HOSTILE[order["name"]].serve, _credential(Path(order["folder"])))
 
 
+def _contained(handle: _Handle) -> _Handle:
+    """One connection that goes wrong in a way that nobody foresaw ends alone; the log says how."""
+
+    async def contained(stream: trio.SocketStream) -> None:
+        try:
+            await handle(stream)
+        except Exception:  # noqa: BLE001 - see above
+            traceback.print_exc()
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    return contained
+
+
 async def _serve(site: Site, listeners: list[trio.SocketListener]) -> None:
     assert site.listening is not None
     async with trio.open_nursery() as nursery:  # connections outlive their listener
         with site.listening:
-            await trio.serve_listeners(site.route.handle, listeners, handler_nursery=nursery)
+            await trio.serve_listeners(_contained(site.route.handle), listeners, handler_nursery=nursery)
         for listener in listeners:
             await trio.aclose_forcefully(listener)
 

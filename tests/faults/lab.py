@@ -122,7 +122,7 @@ class Asked:
 class Lab:
     """See the module; `close` ends it and gives the proof."""
 
-    def __init__(self, folder: Path, world: World, credential: Credential, *, interface: str = "") -> None:
+    def __init__(self, folder: Path, world: World, credential: Credential, *, flooded: bool = False) -> None:
         self.folder = folder
         self.world = world
         self.honest = credential
@@ -134,7 +134,7 @@ class Lab:
         self._remotes: list[Remote] = []
         self.clocks = folder / "clocks"
         write_clocks(self.clocks)
-        self.net = Namespaces(folder, interface)
+        self.net = Namespaces(folder, flooded=flooded)
         try:
             self.internet = self._remote("tests.faults.internet", self.net.internet)
             self.asker = self._remote("tests.faults.asker", self.net.resolver)

@@ -40,11 +40,11 @@ class Laboratory:
         """All these rows; the ones that say that they take long go first."""
         for item in sorted(items, key=_turn):
             arguments = dict(item.callspec.params) if hasattr(item, "callspec") else {}
-            row, interface = functools.partial(item.obj, **arguments), ""
+            row, alone = functools.partial(item.obj, **arguments), False
             if item.get_closest_marker("alone") is not None:
                 row = functools.partial(self._alone, tuple(self._results.values()), row)
-                interface = "wan0"  # a flood on the loopback interface is more than a capture can take
-            self._results[item.nodeid] = self._pool.submit(self._run, item.name, row, interface)
+                alone = True
+            self._results[item.nodeid] = self._pool.submit(self._run, item.name, row, alone)
 
     def result(self, item: pytest.Function) -> dict[str, float]:
         """The figures of a row; raises what it raised."""
@@ -67,21 +67,21 @@ class Laboratory:
             other.exception()
         row(lab=lab)
 
-    def _run(self, name: str, row: Callable[..., None], interface: str) -> dict[str, float]:
+    def _run(self, name: str, row: Callable[..., None], alone: bool) -> dict[str, float]:
         try:
-            return self._once(name, row, interface)
+            return self._once(name, row, alone)
         except Exception:  # noqa: BLE001 - whatever it was, told beside what comes of the second time
             first = traceback.format_exc()
         try:
-            return self._once(f"{name}-again", row, interface)
+            return self._once(f"{name}-again", row, alone)
         except Exception as error:
             error.add_note(f"... and the first time:\n{first}")
             raise
 
-    def _once(self, name: str, row: Callable[..., None], interface: str) -> dict[str, float]:
+    def _once(self, name: str, row: Callable[..., None], alone: bool) -> dict[str, float]:
         folder = self._folder / "".join(letter if letter.isalnum() else "-" for letter in name)
         folder.mkdir()
-        lab = Lab(folder, self._world, self._credential, interface=interface)
+        lab = Lab(folder, self._world, self._credential, flooded=alone)
         try:
             row(lab=lab)
         except BaseException as error:

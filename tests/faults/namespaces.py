@@ -34,20 +34,23 @@ ip link set gw{n} up
 class Namespaces:
     """Both, until `close`; everything that passes the resolver's interfaces is recorded."""
 
-    def __init__(self, folder: Path, interface: str = "") -> None:
-        """`interface` is the only one that is recorded, where one is named."""
+    def __init__(self, folder: Path, *, flooded: bool = False) -> None:
+        """Where a flood is to come, loopback is not recorded, and all that runs here goes before the neighbours."""
         self._programs: list[Program] = []
         try:
-            self.resolver = way_into(self._hold(way_to_network() or (), folder / "resolver.ns").process.pid)
+            holder = self._hold(way_to_network() or (), folder / "resolver.ns")
+            # nice(1) runs the command all the same where it may not raise its priority
+            first = ("nice", "-n", "-15") if flooded else ()
+            self.resolver = (*first, *way_into(holder.process.pid))
             # of the same user namespace, if there is one, or the cable could not be laid
             beside = [part for part in self.resolver if part != "--net"]
             internet = self._hold((*beside, "unshare", "--net"), folder / "internet.ns")
-            self.internet = way_into(internet.process.pid)
+            self.internet = (*first, *way_into(internet.process.pid))
             for number in (0, 1):
                 self.run(_CABLES.format(n=number, internet=internet.process.pid))
             gates = "".join(_GATES.format(n=number) for number in (0, 1))
             self.run(gates + "".join(f"ip address add {each} dev lo\n" for each in ADDRESSES), self.internet)
-            named = [interface] if interface else []
+            named = ["wan0"] if flooded else []
             self.sniffer = Program([*self.resolver, sys.executable, _SNIFFER, *named], folder / "packets")
             self._programs.append(self.sniffer)
             self._wait(self.sniffer, "listening")

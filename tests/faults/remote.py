@@ -1,5 +1,6 @@
 """A program of the fault lab that is told things by lines of JSON, and answers each by its number."""
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -49,18 +50,27 @@ class Remote:
             number = next(self._numbers)
             self._waiting[number] = reply
             assert self.process.stdin is not None
-            self.process.stdin.write(json.dumps({"id": number, **order}) + "\n")
+            try:
+                self.process.stdin.write(json.dumps({"id": number, **order}) + "\n")
+            except BrokenPipeError:
+                raise AssertionError(f"it has ended: {self.log[-3000:]}") from None
         return reply
 
     def call(self, **order: object) -> Any:
         """Its reply."""
         return self.send(**order).result(_PATIENCE)
 
+    @property
+    def log(self) -> str:
+        """What it has written beside its replies."""
+        return self._log.read_text(errors="replace")
+
     def end(self) -> None:
         """Close its input, which it takes as the end; kill it if it does not."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            self.process.stdin.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -79,4 +89,4 @@ class Remote:
             else:
                 reply.set_result(said["got"])
         for reply in list(self._waiting.values()):
-            reply.set_exception(AssertionError(f"it has ended: {self._log.read_text(errors='replace')[-3000:]}"))
+            reply.set_exception(AssertionError(f"it has ended: {self.log[-3000:]}"))
