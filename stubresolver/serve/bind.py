@@ -24,7 +24,9 @@ from stubresolver.serve.holder import Holder, find_holder
 DEFAULT_PORT = 53  # RFC 1035 s4.2
 
 _RECEIVE_BUFFER = 1 << 20  # holds a burst while the loop is busy; the kernel cuts it to net.core.rmem_max
-_BACKLOG = 128  # connections that wait to be accepted: as many as are served at once by default
+# Connections that wait to be accepted. We accept some thousand a second; who finds no room sends his SYN again after a
+# second (RFC 6298 s2). The kernel cuts it to net.core.somaxconn, 4096 since Linux 5.4.
+_BACKLOG = 1024
 
 _ATTEMPTS = 8  # for a port that is free in UDP and TCP; the ephemeral range is seldom more than half taken
 
