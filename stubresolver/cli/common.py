@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from stubresolver.config import Settings
-from stubresolver.errors import BadInput, EvidenceError
+from stubresolver.errors import BadInput, EvidenceDamaged, EvidenceError
 from stubresolver.evidence import EvidenceKeeper, EvidenceStore
 
 config_option = click.option(
@@ -65,7 +65,10 @@ def _say(problem: str) -> None:
 
 
 def open_kept_evidence(settings: Settings) -> EvidenceStore:
-    """The evidence store to look into: one that is not there is not made. Raises `EvidenceError`."""
+    """The evidence store to look into: none is made where none is, and a damaged one is left where it is.
+
+    Raises `EvidenceError`.
+    """
     path = settings.evidence_file or state_folder() / "evidence.sqlite3"
     try:
         there = path.exists()
@@ -76,7 +79,10 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
             f"no evidence is kept in {path}; that of the service is in /var/lib/stubresolver or where [evidence] file "
             "of the configuration says, and root can read it"
         )
-    return EvidenceStore(path)
+    try:
+        return EvidenceStore(path)
+    except EvidenceDamaged as error:
+        raise EvidenceDamaged(f"{error}; whoever records there next puts it aside and begins a new one") from None
 
 
 def state_folder() -> Path:

@@ -194,3 +194,21 @@ def test_each_part_has_help(run, command):
     """Each part explains itself and its exit status."""
     outcome = run("evidence", command, "--help")
     assert (outcome.status, "xit status" in outcome.out) == (0, True)
+
+
+def test_damaged_evidence_is_told_and_left_where_it_is(run, files, tmp_path):
+    """Who only looks moves nothing; who records does, and says what became of it."""
+    file = tmp_path / "state" / "evidence.sqlite3"
+    file.parent.mkdir(exist_ok=True)
+    file.touch(0o600)
+    file.write_bytes(b"damaged " * 1000)
+    for words in (("evidence", "list"), ("evidence", "events"), ("audit", "--alarms")):
+        looked = run(*words, "--config", files.config)
+        assert (looked.status, looked.out) == (1, "")
+        assert "file is not a database; whoever records there next puts it aside and begins a new one" in looked.err
+        assert [found.name for found in file.parent.iterdir()] == [file.name]
+    checked = run("check", "--config", files.config, "tls://127.0.0.1:1#dns.lab")
+    assert "the evidence is put aside as " in checked.err
+    (aside,) = file.parent.glob("*.corrupt-*")
+    assert aside.read_bytes() == b"damaged " * 1000
+    assert run("evidence", "list", "--config", files.config).status == 0
