@@ -89,7 +89,7 @@ class Turns:
     def candidate(self, now: float, avoid: Channel | None, lines: Iterable[Line]) -> Line | None:
         """Who may be dialled next."""
         avoided = avoid.stream.upstream if avoid is not None else None
-        mute = avoid is not None and (avoid.violated or (avoid.silent and avoid.ended is None))
+        mute = is_mute(avoid)
         favourite = self._ranking.is_favourite
         candidates = [
             Candidate(line.place.number, line.grade, line.upstream, favourite(line), lost, mute and lost)
@@ -129,3 +129,8 @@ class Turns:
     def _unreached(lines: Iterable[Line]) -> Iterator[Line]:
         """Who pauses because it could not be reached, and may be dialled by demand."""
         return (line for line in lines if line.health.unreached and line.dialling is None and line.usable is None)
+
+
+def is_mute(left: Channel | None) -> bool:
+    """Whether a connection that is left speaks against its upstream, and not only against itself."""
+    return left is not None and (left.violated or (left.silent and left.ended is None))
