@@ -115,13 +115,8 @@ class Channel:
 
     def give_up(self, exchange: Exchange) -> None:
         """Nobody waits for this exchange any more."""
-        if exchange.token is None:
-            self._queue.remove(exchange)
-        elif self._outstanding.pop(exchange.token, None) is not None:
-            self._protocol.forget(exchange.token)
-            self._to_write.set()
-            self._admit()
-        self._end_if_drained()
+        exchange.woken = None
+        self._release(exchange)
 
     def retire(self) -> None:
         """Take no more queries, send none that still waits, and end when the last outstanding one is answered."""
@@ -238,14 +233,32 @@ class Channel:
                 await self._to_watch.wait()
             await trio.sleep_until(self._next_deadline())
             now = trio.current_time()
-            while (oldest := self._oldest()) is not None and oldest.asked_at + self._timeout <= now:
-                self._expire(oldest)
-                if self._writing and self._writing_since + self._timeout <= now:
-                    self._end(f"the upstream reads nothing: a write has been waiting for {self._timeout:g} s")
+            await self._expire_until(now)
             if not self.silent and self._silent_since is not None and self._silent_since + self.patience <= now:
                 self.silent = True
-                for exchange in [*self._outstanding.values(), *self._queue]:
-                    exchange.wake()
+                await self._tell_of_silence()
+
+    async def _expire_until(self, now: float) -> None:
+        """End what has waited for too long; many in turns, as with answers."""
+        number = 0
+        while (oldest := self._oldest()) is not None and oldest.asked_at + self._timeout <= now:
+            self._expire(oldest)
+            if self._writing and self._writing_since + self._timeout <= now:
+                self._end(f"the upstream reads nothing: a write has been waiting for {self._timeout:g} s")
+            number += 1
+            if number % TURN == 0:
+                await checkpoint()
+
+    async def _tell_of_silence(self) -> None:
+        """Let everybody who waits ask elsewhere, too; in turns, until an answer comes after all."""
+        waiting = [*self._outstanding.values(), *self._queue]
+        for number, exchange in enumerate(waiting, start=1):
+            if exchange.result is None:
+                exchange.wake()
+            if number % TURN == 0:
+                await checkpoint()
+                if not self.silent:
+                    return
 
     def _next_deadline(self) -> float:
         oldest = self._oldest()
@@ -260,9 +273,19 @@ class Channel:
         return outstanding or (self._queue[0] if self._queue else None)
 
     def _expire(self, exchange: Exchange) -> None:
-        exchange.result = ExchangeTimeout(f"{self.stream.upstream}: no answer within {self._timeout:g} s")
-        self.give_up(exchange)
+        exchange.result = ExchangeTimeout(self._text(f"no answer within {self._timeout:g} s"))
+        self._release(exchange)
         exchange.wake()
+
+    def _release(self, exchange: Exchange) -> None:
+        """Its slot is free again."""
+        if exchange.token is None:
+            self._queue.remove(exchange)
+        elif self._outstanding.pop(exchange.token, None) is not None:
+            self._protocol.forget(exchange.token)
+            self._to_write.set()
+            self._admit()
+        self._end_if_drained()
 
     def _takes(self, room: int) -> bool:
         if self.ended is not None or self.draining or self._protocol.worn or len(self._queue) >= MAX_QUEUE:

@@ -1,5 +1,6 @@
 """One connection, many askers: order, cancellation, silence, ends. On virtual time, through real TLS in memory."""
 
+import collections
 import itertools
 from contextlib import asynccontextmanager
 
@@ -350,6 +351,53 @@ async def test_many_answers_let_others_have_their_turn(autojump_clock, internet,
             channel.ask(b"q", woken.append)
         nursery.start_soon(watch)
     assert max(after - before for before, after in itertools.pairwise(seen)) <= 2 * TURN
+
+
+async def test_many_who_wait_in_vain_let_others_have_their_turn(autojump_clock, internet, demands):
+    """Hundreds are told of the silence, then that their time is over: so many in one turn of the loop, each once."""
+    count = 10 * TURN
+    turns = collections.Counter()
+    told = []
+
+    class Loop(trio.abc.Instrument):
+        number = 0
+
+        def before_io_wait(self, _timeout):
+            self.number += 1
+
+    loop = Loop()
+
+    def tell(exchange):
+        turns[loop.number] += 1
+        told.append((exchange, exchange.result))
+
+    trio.lowlevel.add_instrument(loop)
+    async with opened(internet, demands, internet.tls(say()), Scripted(room=count)) as channel:
+        exchanges = [channel.ask(b"q", tell) for _ in range(count)]
+        await trio.sleep(5)
+    assert [exchange for exchange, result in told if result is None] == exchanges
+    assert [exchange for exchange, result in told if result is not None] == exchanges
+    assert max(turns.values()) <= TURN
+
+
+async def test_answer_ends_the_news_of_silence(autojump_clock, internet, demands):
+    """Who was not told yet when an answer comes after all is not told any more; nor is who gave up meanwhile."""
+    count = 3 * TURN
+    protocol = Scripted(room=count, script={1: [Answered(Token(count), b"late")]})
+    told = []
+
+    def tell(exchange):
+        told.append(exchange)
+        if len(told) == 1:
+            channel.give_up(exchanges[1])
+        if len(told) == TURN - 1:
+            channel.last_heard = trio.current_time()
+            channel._heard_answer()
+
+    async with opened(internet, demands, internet.tls(say()), protocol) as channel:
+        exchanges = [channel.ask(b"q", tell) for _ in range(count)]
+        await trio.sleep(0.8)
+        assert told == [exchanges[0], *exchanges[2:TURN]]
 
 
 async def test_end_between_turns_ends_the_rest(autojump_clock, internet, demands):
