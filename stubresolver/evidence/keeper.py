@@ -118,9 +118,14 @@ class EvidenceKeeper:
 
     def hold(self, judgement: Judgement, problem: str | None = None) -> None:
         """Take a judgement without touching the file, because of a problem that the caller has with that, if any."""
+        self.note(problem)
+        self._add(judgement)
+
+    def note(self, problem: str | None) -> Sequence[Kept]:
+        """Put a problem that the caller has with the file, if any, into the state."""
         if problem is not None:
             self._settle(problem)
-        self._add(judgement)
+        return ()
 
     def retry(self) -> Sequence[Kept]:
         """Find out whether the file can be written by now, and write what waits."""

@@ -2,7 +2,8 @@
 
 One thread at a time, as the file has one connection. Who waits for it waits for `PATIENCE` seconds; then what he has to
 say is held in memory, and what he asks is answered from there. A use that outlives that goes on in its thread and ends
-well or not; while it lasts nobody else waits. Where no thread can be started it is the same.
+well or not; while it lasts nobody else waits. That is nothing to speak of, a memory card stalls for a second, unless it
+lasts for `HANGS`. Where no thread can be started it is the same.
 """
 
 import logging
@@ -23,8 +24,9 @@ _T = TypeVar("_T")
 log = logging.getLogger("stubresolver")
 
 PATIENCE: Final = 0.5  # seconds of a dial for each of its two uses; a disk that is well takes a hundredth
+HANGS: Final = 10.0  # seconds; the kernel tells of tasks that wait for a disk after 120 s
 AGAIN: Final = 30.0  # seconds until what could not be kept is tried again without a dial
-_SLOW = "the disk does not answer in time"
+_HANGS = f"the disk has not answered for more than {HANGS:g} seconds"
 _NO_THREAD = "no thread can be started to write it: raise TasksMax= or `ulimit -u`"
 
 
@@ -38,6 +40,7 @@ class Recorder:
         self._state = keeper.state
         self._turn = trio.CapacityLimiter(1)
         self._late: _Use[Any] | None = None  # one that nobody waits for any more
+        self._late_since = 0.0
 
     @property
     def state(self) -> EvidenceState:
@@ -51,7 +54,7 @@ class Recorder:
     async def recall(self, leaf_sha256: str) -> Recalled:
         """What a judgement of this leaf is told of the past, as far as it can be known in time."""
         here = partial(self._keeper.recall_here, leaf_sha256)
-        return await self._use(partial(self._keeper.recall, leaf_sha256), lambda _: here())
+        return await self._use(partial(self._keeper.recall, leaf_sha256), lambda _: here(), here)
 
     async def record(self, upstream: str, presented: Presented, verdict: Verdict, policy: bytes) -> Sequence[Kept]:
         """Keep a judgement, made by a policy with this snapshot: on the disk, or else in memory."""
@@ -64,19 +67,27 @@ class Recorder:
             self._keeper.hold(judgement, problem)
             return ()
 
-        return await self._use(partial(self._keeper.record, judgement), hold)
+        return await self._use(partial(self._keeper.record, judgement), hold, lambda: ())
 
     async def tend(self) -> NoReturn:
         """Try again from time to time, as long as something could not be kept."""
         while True:
             await trio.sleep(AGAIN)
-            if not self._keeper.state.kept or self._keeper.state.unrecorded:
-                await self._use(self._keeper.retry, lambda _: ())
+            if not self._keeper.state.kept or self._keeper.state.unrecorded or self._is_late:
+                await self._use(self._keeper.retry, self._keeper.note, lambda: ())
 
-    async def _use(self, in_thread: Callable[[], _T], here: Callable[[str | None], _T]) -> _T:
-        """What `in_thread` gives, or where that cannot be had in time what `here` does, told why."""
-        if self._late is not None and not self._late.ended:
-            return self._tell(here(_SLOW))
+    @property
+    def _is_late(self) -> bool:
+        """Whether a use goes on for which nobody waits any more."""
+        return self._late is not None and not self._late.ended
+
+    async def _use(self, in_thread: Callable[[], _T], here: Callable[[str | None], _T], late: Callable[[], _T]) -> _T:
+        """What `in_thread` gives; where it could not begin in time what `here` does, told why if that is worth a word.
+
+        Where it has begun and goes on, what `late` gives.
+        """
+        if self._is_late:
+            return self._tell(here(_HANGS if trio.current_time() - self._late_since > HANGS else None))
         use = _Use(in_thread)
         try:
             with trio.move_on_after(PATIENCE):
@@ -91,9 +102,10 @@ class Recorder:
             problem = f"{type(error).__name__}: {error}"
             log.exception("evidence: %s", problem)
             return self._tell(here(problem))
-        if use.started:
-            self._late = use
-        return self._tell(here(_SLOW))
+        if not use.started:
+            return self._tell(here(None))
+        self._late, self._late_since = use, trio.current_time()
+        return self._tell(late())
 
     def _tell(self, value: _T) -> _T:
         if self._keeper.state != self._state:
