@@ -74,6 +74,13 @@ class Holding:
         channel.refuse()
         line.channel = None
 
+    def let_go(self, line: Line) -> None:
+        """Use a connection no more that nobody needs; what is under way on it is answered."""
+        if line.channel is not None:
+            channel, line.channel = line.channel, None
+            channel.retire()
+            line.changed_at = trio.current_time()
+
     def abandon(self, line: Line, reason: str) -> None:
         """Let go of whatever was begun, at once and without a word to the peer."""
         if line.dialling is not None:

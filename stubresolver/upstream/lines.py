@@ -35,7 +35,7 @@ from stubresolver.upstream.order import places
 from stubresolver.upstream.ranking import Ranking
 from stubresolver.upstream.refusals import Refusals
 from stubresolver.upstream.report import PoolEvent, PoolStatistics
-from stubresolver.upstream.turns import LONG_AGO, NEVER, Turns
+from stubresolver.upstream.turns import LONG_AGO, NEVER, Turns, is_mute
 from stubresolver.upstream.upstream import Upstream
 from stubresolver.verify.verdict import Verdict
 
@@ -95,9 +95,15 @@ class Lines:
         return self._of[channel.stream.upstream]
 
     def choose(self) -> Channel | None:
-        """The first usable connection in order, with room before one without; None where nothing stands."""
+        """The first usable connection in order, with room before one without; None where nothing stands.
+
+        One without room goes before those of the next provider: who asks much chooses no provider.
+        """
         full: Channel | None = None
+        provider = -1  # whose that is
         for line in self._ranking.ranked:
+            if full is not None and line.place.provider != provider:
+                break
             channel = line.channel
             if channel is None or channel.silent or not channel.open:
                 continue
@@ -105,7 +111,7 @@ class Lines:
                 if (now := trio.current_time()) >= self._look_at:
                     self._look(line, now)
                 return channel
-            full = full or channel
+            full, provider = full or channel, line.place.provider
         return full
 
     async def connected(
@@ -242,8 +248,14 @@ class Lines:
             self._anew(trio.current_time())
 
     def stood(self, line: Line) -> None:
-        """A connection stands: call off the dials that would bring nothing better."""
+        """A connection stands: call off the dials that would bring nothing better, and leave the later providers.
+
+        Else the next name after an idle moment, in which the earlier one has closed, would go to a later one.
+        """
         now = trio.current_time()
+        for other in self._lines:
+            if other.place.provider != line.place.provider and other.grade > line.grade:
+                self._holding.let_go(other)
         self._ranking.stood(line, now)
         self._turns.network_is_back(line)
         self._compare_at = min(self._compare_at, now + COMPARE_SECONDS)
@@ -276,6 +288,8 @@ class Lines:
             return self.choose()
         usable = [line.usable for line in self._ranking.ranked if line in lines]
         found = [channel for channel in usable if channel is not None and channel is not avoid]
+        if avoid is not None and is_mute(avoid):
+            found.sort(key=lambda channel: self.of(channel) is self.of(avoid))
         return next((channel for channel in found if channel.room), found[0] if found else None)
 
     def _look(self, chosen: Line, now: float) -> None:

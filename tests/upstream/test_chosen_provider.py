@@ -4,13 +4,15 @@ import itertools
 
 import dns.message
 import dns.rcode
+import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.upstream import parse_upstream
 from stubresolver.wire import Query
 from stubresolver.wire.edns import upstream_query
 from stubresolver.wire.framing import FrameReader, frame
-from tests.upstream.pools import exchanged, running
+from tests.upstream.pools import REFUSED, echo, exchanged, message, running
 
 ONE = tuple(parse_upstream(f"tls://127.0.0.{number}") for number in (1, 2, 3, 4))
 TWO = parse_upstream("tls://127.0.0.5")
@@ -66,3 +68,54 @@ async def test_a_domain_does_not_choose_the_provider(autojump_clock, internet, d
                 assert dns.message.from_wire(await exchanged(pool, QUERY)).rcode() == dns.rcode.NOERROR
             await trio.sleep(IDLE_SECONDS + 2)
     assert asked == []
+
+
+@pytest.mark.parametrize("order", ["latency", "strict"])
+async def test_second_provider_is_left_as_soon_as_the_first_stands(autojump_clock, internet, demands, order):
+    """Or the first name after each idle moment, in which the first has closed, would go to the second for ever."""
+    asked = []
+    upstreams = {ONE[0]: REFUSED, TWO: internet.dot(lambda wire: asked.append(wire) or wire)}
+    providers = {ONE[0]: "one", TWO: "two"}
+    async with running(internet, demands, upstreams, providers=providers, order=order) as pool:
+        await exchanged(pool, message(1))
+        internet.handlers["127.0.0.1"] = serving(internet, echo)
+        for number in range(10):
+            await trio.sleep(IDLE_SECONDS + 2)
+            await exchanged(pool, message(number))
+    assert len(asked) == 2  # the one while the first was out, and the one that found it back
+
+
+async def test_what_the_second_provider_was_asked_is_answered(autojump_clock, internet, demands):
+    """The first stands again while the second still owes an answer: it comes, and by one query alone."""
+    upstreams = {ONE[0]: REFUSED, TWO: internet.dot(echo, delay=0.5)}
+    async with running(internet, demands, upstreams, providers={ONE[0]: "one", TWO: "two"}) as pool:
+        await exchanged(pool, message(1))
+        internet.handlers["127.0.0.1"] = internet.dot(echo)
+        await trio.sleep(12)
+        assert await exchanged(pool, message(2)) == message(2)  # asked of the second, while the first is dialled
+        await wait_all_tasks_blocked()
+        assert [line.asked for line in pool.statistics().upstreams] == [0, 2]
+        assert await exchanged(pool, message(3)) == message(3)
+        assert [line.asked for line in pool.statistics().upstreams] == [1, 2]
+
+
+async def test_who_asks_much_does_not_choose_the_provider(autojump_clock, internet, demands):
+    """A connection that owes as much as it may is waited for; the next provider's, which stands, is not asked."""
+    failing = {b"\0\1"}
+
+    def one(wire):
+        return answer(wire, dns.rcode.SERVFAIL) if wire[:2] in failing else wire
+
+    asked = []
+    upstreams = {ONE[0]: internet.dot(one), TWO: internet.dot(lambda wire: asked.append(wire) or wire)}
+    async with running(internet, demands, upstreams, providers={ONE[0]: "one", TWO: "two"}) as pool:
+        failing.add(QUERY[:2])
+        await exchanged(pool, QUERY)  # of an only address: the second may know better, and stands from now on
+        assert len(asked) == 1
+        failing.clear()
+        arrived = []
+        for number in range(1500):
+            pool.exchange_soon(message(number), arrived.append)
+        await trio.sleep(3)
+    assert len(arrived) == 1500
+    assert len(asked) == 1
