@@ -108,9 +108,12 @@ class Resolver:
         For what `answer_nowait` could not answer. `asker` is a socket or a machine.
         """
         flights = self._flights
-        if query.key in flights.joinable:
-            return None
-        if not flights.find_place(asker, now):
+        flight = flights.joinable.get(query.key)
+        if flight is not None:
+            if self._may_join(flight):
+                return None
+            failure = _OVERLOADED
+        elif not flights.find_place(asker, now):
             failure = _OVERLOADED
         elif now >= flights.admission.flood_ends or flights.admission.keeps_pace(asker, now):
             return None
@@ -121,16 +124,16 @@ class Resolver:
         fallback = self._cache.fallback(query.key, now)
         if fallback is None:
             return failure.render(query, 0)
-        self._cache.hold(fallback[1], now)
-        self._stale_late += 1
+        self._stale_late += 1  # and not held: the next to ask may find the flood over
         return fallback[0].render_stale(query)
 
     def answer_soon(self, query: Query, reply: Callable[[bytes], None], asker: bytes = b"") -> None:
         """Call `reply` exactly once, now or later, for a query that `answer_nowait` could not answer."""
         flight = self._flights.joinable.get(query.key)
         query.trim()
+        may_join = flight is not None and self._may_join(flight)
         self._waiting += 1
-        if flight is not None and len(flight.askers) < self._options.max_askers and self._waiting <= self._most_waiting:
+        if flight is not None and may_join:
             self._coalesced += 1
             flight.askers.append((query, reply))
         elif self._stopping or flight is not None or self._flights.full:
@@ -272,6 +275,10 @@ class Resolver:
         if self._detour_of(query.key) is None:
             self._background += 1
             self._take_off(query, [])
+
+    def _may_join(self, flight: Flight) -> bool:
+        """Whether one more may wait for this flight."""
+        return len(flight.askers) < self._options.max_askers and self._waiting < self._most_waiting
 
     def _take_off(self, query: Query, askers: list[Asker], asker: bytes = b"") -> None:
         now = trio.current_time()

@@ -111,7 +111,7 @@ async def test_flood_is_paced_and_cached_answers_are_not(autojump_clock):
 
 
 async def test_who_is_sent_away_gets_an_old_answer_if_there_is_one(autojump_clock):
-    """RFC 8767: a name whose answer has ended is answered with it rather than with a refusal."""
+    """RFC 8767: a name whose answer has ended is answered with it and not refused; after the flood it is fetched anew."""
     resolver = make(Script(lambda wire: respond(wire, ttl=5)))
     come(resolver, [], "www.example.com", b"a")
     await trio.sleep(6)
@@ -121,6 +121,11 @@ async def test_who_is_sent_away_gets_an_old_answer_if_there_is_one(autojump_cloc
     stale = come(resolver, [], "www.example.com", b"b")
     assert codes(stale) == [3]
     assert dns.message.from_wire(stale).answer[0].ttl == 30
+    await trio.sleep(1.1)
+    replies = []
+    assert resolver.answer_nowait(ask(), trio.current_time()) is None
+    assert come(resolver, replies, "www.example.com", b"b") is None
+    assert codes(replies[0]) == []
 
 
 async def test_who_asks_the_same_joins_in_a_flood(autojump_clock):
@@ -140,13 +145,26 @@ async def test_askers_are_bounded_in_all(autojump_clock):
     """However many ask for however few names, no more wait than eight for each place."""
     upstream, replies = Silent(), []
     resolver = make(upstream, max_flights=2, max_askers=256)
-    for number in range(100):
-        come(resolver, replies, "www.example.com", b"a", number)
+    told = [come(resolver, replies, "www.example.com", b"a", number) for number in range(100)]
     assert resolver.statistics().waiting == 16
-    assert len(replies) == 84
+    assert len([reply for reply in told if reply is not None]) == 84
     upstream.answer(0)
-    assert len(replies) == 100
+    assert len(replies) == 16
     assert resolver.statistics().waiting == 0
+
+
+async def test_who_finds_a_name_crowded_hears_so_at_once(autojump_clock):
+    """A thousand questions for one slow name cost no place in a queue and no datagram of their own: they are shed."""
+    upstream, replies = Silent(), []
+    resolver = make(upstream, max_askers=4)
+    told = [come(resolver, replies, "slow.example.com", b"a", number) for number in range(1000)]
+    assert [reply is None for reply in told] == [True] * 4 + [False] * 996
+    assert reason(told[4]) == CROWDED
+    assert replies == []
+    upstream.answer(0)
+    assert [dns.message.from_wire(reply).id for reply in replies] == [0, 1, 2, 3]
+    statistics = resolver.statistics()
+    assert (statistics.queries, statistics.misses, statistics.coalesced, statistics.shed) == (1000, 1, 3, 996)
 
 
 async def test_a_waiting_question_keeps_no_padding(autojump_clock):
