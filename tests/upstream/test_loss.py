@@ -147,6 +147,30 @@ async def test_peer_that_stays_silent_costs_two_seconds_at_most(
         assert len(asked) <= 2
 
 
+async def test_who_breaks_the_protocol_is_not_asked_again(autojump_clock, internet, demands):
+    """Its next connection stands already when the query is asked once more: of the other upstream all the same."""
+    queries = []
+
+    async def flood(server):
+        while data := await server.receive():
+            queries.extend(FrameReader().feed(data))
+            await trio.sleep(0.1)
+            await server.send(frame(bytes(3)))
+
+    async with running(internet, demands, {A: internet.tls(flood), B: internet.dot(echo)}, order="strict") as pool:
+        await wait_all_tasks_blocked()
+        first = pool._lines[0].channel
+        pool._lines.dial(pool._lines[1], trio.current_time())
+        await wait_all_tasks_blocked()
+        replies = []
+        pool.exchange_soon(message(1), replies.append)
+        pool._lines.dial(pool._lines[0], trio.current_time())  # as at the end of its lifetime
+        await trio.sleep(1)
+        assert first.violated
+        assert replies == [message(1)]
+        assert len(queries) == 1
+
+
 async def test_slow_peer_is_no_silent_one(autojump_clock, internet, demands):
     """Two seconds for each answer: each is right, and it is not dialled again for each of them."""
     async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
