@@ -111,7 +111,7 @@ async def test_flood_is_paced_and_cached_answers_are_not(autojump_clock):
 
 
 async def test_who_is_sent_away_gets_an_old_answer_if_there_is_one(autojump_clock):
-    """RFC 8767: a name whose answer has ended is answered with it and not refused; after the flood it is fetched anew."""
+    """RFC 8767: a name whose answer has ended is answered with it, not refused; after the flood it is fetched anew."""
     resolver = make(Script(lambda wire: respond(wire, ttl=5)))
     come(resolver, [], "www.example.com", b"a")
     await trio.sleep(6)
