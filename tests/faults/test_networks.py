@@ -84,7 +84,7 @@ BLOCKS = {
 
 @pytest.mark.parametrize("how", BLOCKS)
 def test_port_blocked(lab: Lab, how: str) -> None:
-    """The first answer comes over DoH within 600 ms; while DoH works, blocked DoT is not tried with each query."""
+    """The first answer comes over DoH within a second; while DoH works, blocked DoT is not tried with each query."""
     lab.open()
     if BLOCKS[how] and not lab.net.can("nft", "list", "ruleset"):
         pytest.skip("needs Debian's nftables (nft), and a kernel that has it; the variants without it were run")
@@ -100,7 +100,7 @@ def test_port_blocked(lab: Lab, how: str) -> None:
     lab.net.move()  # where the port is blocked
     reply = lab.ask()
     assert reply.right, reply
-    assert reply.took <= 0.6
+    assert reply.took <= 1.0
     lab.figures = {"answer": reply.took}
     # What is dropped is known to be only when each of the four has been dialled, for `connect_timeout`, 3 s.
     until = time.monotonic() + 6.0
