@@ -304,11 +304,11 @@ class DohProtocol:
             raise _Violation(f"got a GOAWAY frame of {len(payload)} octets, expected at least 8")
         last = int.from_bytes(payload[:4], "big") & LAST_STREAM
         code = int.from_bytes(payload[4:8], "big")
-        for stream in [stream for stream in self._exchanges if stream > last]:
-            self._fail(stream, f"HTTP/2 GOAWAY (code {code})", events, retry=True)
-        if not self._draining:
+        if not self._draining:  # said first: what fails by it is not to be asked here again
             self._draining = True
             events.append(Draining())
+        for stream in [stream for stream in self._exchanges if stream > last]:
+            self._fail(stream, f"HTTP/2 GOAWAY (code {code})", events, retry=True)
 
     def _send_body(self, stream: int) -> None:
         """Send what the peer's windows allow of a query; the rest follows when they open (RFC 9113 s5.2)."""

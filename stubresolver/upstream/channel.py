@@ -172,7 +172,7 @@ class Channel:
                 return
             self.last_heard = trio.current_time()
             events = self._protocol.receive_data(data)
-            if len(events) <= TURN:
+            if len(events) <= TURN or isinstance(events[-1], Ended):  # nobody may ask here again before that is known
                 for event in events:
                     self._handle(event)
             else:

@@ -243,8 +243,8 @@ def test_goaway_spares_the_older_streams(step):
     first, second = (pair.client.send_query(message(n)) for n in (1, 2))
     pair.exchange()
     assert pair.deliver(GoAwayFrame(0, last_stream_id=first, error_code=0).serialize()) == [
-        Failed(second, "HTTP/2 GOAWAY (code 0)", retry=True),
         Draining(),
+        Failed(second, "HTTP/2 GOAWAY (code 0)", retry=True),
     ]
     assert pair.client.room == 0
     pair.answer(first, message(0))

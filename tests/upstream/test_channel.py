@@ -400,6 +400,28 @@ async def test_answer_ends_the_news_of_silence(autojump_clock, internet, demands
         assert told == [exchanges[0], *exchanges[2:TURN]]
 
 
+@pytest.mark.parametrize("last", [[], [Ended("gone")]])
+async def test_what_fails_with_the_connection_is_not_asked_there_again(autojump_clock, internet, demands, last):
+    """A hundred streams that a GOAWAY, or resets and the end, leave unprocessed: whoever is woken finds it closed."""
+    count = 100
+    failed = [Failed(Token(number + 1), "refused", retry=True) for number in range(count)]
+    protocol = Scripted(room=count, script={1: [*([] if last else [Draining()]), *failed, *last]})
+    again = []
+
+    async def ask(number):
+        with pytest.raises(ChannelClosed, match=r"refused|gone"):
+            await channel.exchange(message(number))
+        again.append(channel.open)
+
+    async with (
+        opened(internet, demands, internet.tls(say(b"\1")), protocol) as channel,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(count):
+            nursery.start_soon(ask, number)
+    assert again == [False] * count
+
+
 async def test_end_between_turns_ends_the_rest(autojump_clock, internet, demands):
     """What was not handed out yet when the channel is let go is answered by nobody; everybody is woken once."""
     count = 3 * TURN
