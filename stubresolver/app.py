@@ -210,7 +210,7 @@ class App:
     def moved(self, change: Change) -> None:
         """The machine has slept, is in another network, or its clock was set."""
         if change.kind is not Kind.CLOCK:
-            self.portal.end("the network has changed, or may have")
+            self.portal.moved()
         self.surroundings.take(change)
         for pool in (self._pool, *self._forwarding.pools):
             if change.kind is Kind.CLOCK:

@@ -66,6 +66,7 @@ class Portal:
         self._last = PortalState(open=False)
         self._opened = 0
         self._sent = 0  # by those that have ended
+        self._networks = 0  # how often it was another one, or may have been
 
     def avoid(self, listening: Listening) -> None:
         """Never ask our own listeners, by their hosts and ports."""
@@ -123,9 +124,15 @@ class Portal:
         log.warning("PORTAL ENDED: %s; %d queries were sent in clear; protection is on", why, self._last.queries)
         self._needs.told()
 
+    def moved(self) -> None:
+        """The machine is in another network, or may be: what a person has agreed to was about the one before."""
+        self._networks += 1
+        self.end("the network has changed, or may have")
+
     async def _find(self, request: Request) -> PortalPlan:
         """Who would be asked: whom the person names, or whom the network does."""
         self._refuse()
+        network = self._networks
         leases = await self._leases()
         servers = tuple(map(leases.choose, request.servers))
         if not servers and leases.found:
@@ -139,6 +146,7 @@ class Portal:
             servers=tuple(str(server.address) for server in servers),
             source=leases.source(servers),
             looked=leases.looked,
+            network=network,
         )
 
     async def _start(self, request: Request) -> PortalState:
@@ -147,12 +155,15 @@ class Portal:
             raise BadInput(f"a portal for {request.seconds:g} s: expected {SHORTEST:g} s to {LONGEST:g} s")
         if not request.servers:
             raise BadInput("a portal to nobody: expected the servers that the person has agreed to")
+        network = self._networks if request.network is None else request.network
         leases = await self._leases()
         servers = tuple(map(leases.choose, request.servers))
         for server in servers:
             if is_own(server, self._listening):
                 raise BadInput(f"{server.address} is this resolver itself")
         self._refuse()  # after the last wait: nothing comes between this and the start
+        if network != self._networks:
+            raise BadInput("the network has changed since the servers were named: look at them, and say so again")
         if self._nursery is None:
             raise BadInput("the service is about to stop")
         session = _Session(servers, leases.source(servers), request.seconds, self._needs)

@@ -168,6 +168,33 @@ async def test_it_ends_by_command_and_by_others(autojump_clock, world):
     assert (world.portal.state.ended, world.portal.state.opened) == ("the service ends", 3)
 
 
+async def test_another_network_is_another_promise(autojump_clock, world, monkeypatch):
+    """Who has agreed to a router's address and is in another network by the time of the start has not agreed to that.
+
+    A private address is there in every network, and somebody else's.
+    """
+    async with running(world):
+        plan = await world.find()
+        world.portal.moved()
+        agreed = Request(command="portal.start", seconds=60, servers=plan.servers, network=plan.network)
+        with pytest.raises(BadInput, match="the network has changed since the servers were named"):
+            await world.command["portal.start"](agreed)
+
+        async def moving(function, *arguments, **_):
+            world.portal.moved()
+            return await run_here(function, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module.trio.to_thread, "run_sync", moving)
+            with pytest.raises(BadInput, match="the network has changed since the servers were named"):
+                await world.start()
+        assert not world.portal.state.open
+        assert (await world.start()).open
+        world.portal.moved()
+        assert world.portal.state.ended == "the network has changed, or may have"
+    assert world.clear == []
+
+
 async def test_it_may_end_before_it_begins(autojump_clock, world, monkeypatch):
     """An upstream that stands at that very moment: nothing goes there, and whoever opened it hears why."""
 

@@ -75,7 +75,7 @@ def command(
     if not _agreed(plan, seconds, yes=yes):
         click.echo("nothing was opened", err=True)
         return 2
-    opening = Request(command="portal.start", seconds=seconds, servers=plan.servers)
+    opening = Request(command="portal.start", seconds=seconds, servers=plan.servers, network=plan.network)
     state = request_service(socket_file, opening, PortalState)
     _say(state, f"open for {ago(seconds)}: log in now, in a browser; Ctrl-C ends it", as_json=as_json)
     return 0 if detach else _stay(socket_file, state, as_json=as_json)

@@ -14,6 +14,7 @@ class PortalPlan(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[str, ...]
     source: str  # the file that names them; "" where a person did
     looked: tuple[str, ...]  # what was looked at in vain, each in a line
+    network: int = 0  # in which they were found; for `portal.start`
 
 
 class PortalState(msgspec.Struct, frozen=True, kw_only=True):

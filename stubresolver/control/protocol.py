@@ -24,6 +24,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: str = ""  # a domain name in ASCII, as zone files have it; "" for none
     seconds: float = 0.0  # for how long
     servers: Annotated[tuple[str, ...], msgspec.Meta(max_length=8)] = ()  # addresses, as a person writes them
+    network: int | None = None  # the plan's that a person has agreed to; None for the network of now
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

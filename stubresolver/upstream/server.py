@@ -22,6 +22,8 @@ _URL: Final = re.compile(
     r"(udp|tcp)://(?:\[([0-9a-fA-F:.]+(?:%[!-$&-Z^-~]+)?)\]|([0-9.]+))(?::([0-9]{1,5}))?/?", re.ASCII
 )
 
+_INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}", re.ASCII)  # linux/if.h, IFNAMSIZ; net/core/dev.c, dev_valid_name
+
 _PRIVATE: Final[tuple[IPv4Network | IPv6Network, ...]] = tuple(
     map(
         ip_network,
@@ -97,6 +99,8 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     except ValueError:
         raise BadInput(f"{text!r} is no IP address") from None
     if isinstance(address, IPv6Address):
+        if address.scope_id is not None and not _INTERFACE.fullmatch(address.scope_id):
+            raise BadInput(f"{text!r} names no interface (RFC 4007 s11)")
         return address.ipv4_mapped or address  # RFC 4291 s2.5.5.2: reaches the IPv4 address
     return address
 

@@ -241,7 +241,7 @@ def test_durations(seconds: float, words: str) -> None:
 
 
 OPEN = PortalState(open=True, servers=("192.168.1.1",), seconds=60, left=60, queries=0, opened=1)
-PLAN = PortalPlan(servers=("192.168.1.1",), source="/run/lease", looked=())
+PLAN = PortalPlan(servers=("192.168.1.1",), source="/run/lease", looked=(), network=7)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_portal_stays_until_it_is_over(run: Run, service: Told, end: PortalState
     assert (told.status, words in told.out) == (code, True)
     assert "names that are not in the cache would go to 192.168.1.1 (given by the network: /run/lease)" in told.err
     assert "neither encrypted nor verified" in told.err
-    assert service.asked[1] == Request(command="portal.start", seconds=60, servers=("192.168.1.1",))
+    assert service.asked[1] == Request(command="portal.start", seconds=60, servers=("192.168.1.1",), network=7)
 
 
 def test_portal_in_other_ways(run: Run, service: Told) -> None:

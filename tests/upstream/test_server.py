@@ -105,8 +105,15 @@ def test_leased_servers_are_other_machines(text):
         leased_server(text)
 
 
-@pytest.mark.parametrize("text", ["", "dns.example", "1.2.3", "192.168.1.1:53", "fe80::1", "2001:db8::1%eth0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "dns.example", "1.2.3", "192.168.1.1:53", "fe80::1", "2001:db8::1%eth0", "fe80::1%eth0\0\0",
+        "fe80::1%\x1b[2J", "fe80::1%\udcff", "fe80::1%longer-than-names-are",
+    ],
+)  # fmt: skip
 def test_what_cannot_be_a_leased_server(text):
-    """What is no address, or lacks its interface, is refused in words."""
-    with pytest.raises(BadInput):
+    """What is no address, or lacks its interface, is refused in printable words; a file may end in zeros."""
+    with pytest.raises(BadInput) as caught:
         leased_server(text)
+    assert str(caught.value).isprintable()
