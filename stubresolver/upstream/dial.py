@@ -320,10 +320,14 @@ async def _handshake(
     upstream: Upstream, transport: trio.abc.Stream, tls: TLSClient
 ) -> tuple[HandshakeComplete, list[TlsEvent]]:
     """Drive the handshake up to, and without, our Finished message; the events that came after its end."""
+    reads = 0
     try:
         while True:
             if data := tls.data_to_send():
                 await transport.send_all(data)
+            reads += 1
+            if reads > TRICKLE:  # an honest one has ten
+                await trio.sleep(TRICKLE_PAUSE)
             events = tls.receive_data(bytes(await transport.receive_some(_RECEIVE)))
             for number, event in enumerate(events):
                 if isinstance(event, HandshakeComplete):

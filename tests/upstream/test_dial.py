@@ -332,6 +332,32 @@ async def test_slow_handshake(autojump_clock, internet, demands, judge):
     assert judge.shown == []
 
 
+async def test_handshake_octet_by_octet_is_read_at_leisure(autojump_clock, internet, demands):
+    """As fast as can be, and one octet at a time: what comes is let gather, and a handshake all the same."""
+    reads = []
+
+    async def serve(server):
+        server.machine.receive(bytes(await server.transport.receive_some()))
+        for octet in server.machine.data_to_send():
+            await server.transport.send_all(bytes([octet]))
+        await drink(server)
+
+    async def opened(upstream):
+        transport = await internet.open_tcp(upstream)
+        receive = transport.receive_stream.receive_some
+
+        async def counted(size):
+            reads.append(size)
+            return await receive(size)
+
+        transport.receive_stream.receive_some = counted
+        return transport
+
+    stream = await dialled(internet, replace(demands, open_tcp=opened), internet.tls(serve))
+    assert isinstance(stream, VerifiedStream)
+    assert len(reads) < 200
+
+
 async def test_slow_connect(autojump_clock, demands):
     """A connection attempt that nobody answers ends after three seconds."""
 
