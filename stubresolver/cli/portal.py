@@ -77,7 +77,8 @@ def command(
         return 2
     opening = Request(command="portal.start", seconds=seconds, servers=plan.servers, network=plan.network)
     state = request_service(socket_file, opening, PortalState)
-    _say(state, f"open for {ago(seconds)}: log in now, in a browser; Ctrl-C ends it", as_json=as_json)
+    end = "stubresolver portal --stop" if detach else "Ctrl-C"
+    _say(state, f"open for {ago(seconds)}: log in now, in a browser; {end} ends it", as_json=as_json)
     return 0 if detach else _stay(socket_file, state, as_json=as_json)
 
 
@@ -94,8 +95,13 @@ def _agreed(plan: PortalPlan, seconds: float, *, yes: bool) -> bool:
     """Say what would happen, and ask."""
     whom = printable(", ".join(plan.servers), 200)
     source = f" (given by the network: {printable(plan.source, 200)})" if plan.source else " (named by you)"
-    click.echo(f"For {ago(seconds)}, names that are not in the cache would go to {whom}{source},", err=True)
-    click.echo("neither encrypted nor verified: this network reads them, and may answer what it likes.", err=True)
+    click.echo(
+        f"For {ago(seconds)}, names that are not in the cache would go to\n"
+        f"  {whom}{source},\n"
+        "neither encrypted nor verified: this network reads them, and may answer what it\n"
+        "likes.",
+        err=True,
+    )
     return confirmed("Open the portal?", yes=yes)
 
 
@@ -114,6 +120,15 @@ def _stay(socket_file: Path | None, state: PortalState, *, as_json: bool) -> int
             state = request_service(socket_file, Request(command="portal.stop"), PortalState)
         _say(state, f"closed; {state.queries} queries were sent in clear", as_json=as_json)
         raise
+    except BadInput as error:
+        words = f"stubresolver: {error}; the portal ends by its time, or has ended with the service"
+        click.echo(printable(words, 1000), err=True)
+        return _NOT_VERIFIED
+    return _told_end(state, as_json=as_json)
+
+
+def _told_end(state: PortalState, *, as_json: bool) -> int:
+    """Say how it has ended; the exit status."""
     if state.verified:
         words = f"logged in: {state.ended}; protection is on again; {state.queries} queries were sent in clear"
         _say(state, words, as_json=as_json)

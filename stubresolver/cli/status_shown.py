@@ -7,12 +7,12 @@ All texts go through `printable`: an upstream's certificate may not steer a term
 from collections.abc import Iterator
 from typing import Final
 
-from stubresolver.control.status import ShownUpstream, Status
+from stubresolver.control.status import ShownRefusal, ShownUpstream, Status
 from stubresolver.verify import printable
 
 Row = tuple[str, str, str]  # label, text, mark
 _LONGEST: Final = 1000  # characters of a text
-_DAY: Final = 86_400
+_UNITS: Final = ((86_400, "d", (3600, "h")), (3600, "h", (60, "min")), (60, "min", (1, "s")))
 
 
 def sections(told: Status) -> Iterator[tuple[str, list[Row]]]:
@@ -24,7 +24,7 @@ def sections(told: Status) -> Iterator[tuple[str, list[Row]]]:
     yield "Clients and cache", list(_clients(told))
     yield "What it judges by", list(_trust(told))
     if told.refusals:
-        yield "Last refusals", [_row(each.at[:19] + "Z", f"{each.upstream}: {each.reason}") for each in told.refusals]
+        yield "Last refusals", [_refusal(each) for each in told.refusals]
 
 
 def ago(seconds: float) -> str:
@@ -32,15 +32,20 @@ def ago(seconds: float) -> str:
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
-    return (
-        f"{whole // 3600} h {whole % 3600 // 60} min" if whole < _DAY else f"{whole // _DAY} d {whole % _DAY // 3600} h"
-    )
+    if 600 <= whole < 3600:
+        return f"{whole // 60} min"
+    size, unit, smaller = next(each for each in _UNITS if whole >= each[0])
+    rest = whole % size // smaller[0]
+    return f"{whole // size} {unit}" + (f" {rest} {smaller[1]}" if rest else "")
 
 
 def _row(label: str, text: str, mark: str = "") -> Row:
     return label, printable(text, _LONGEST), mark
+
+
+def _refusal(each: ShownRefusal) -> Row:
+    """The day as its label, for which alone there is room."""
+    return _row(each.at[:10], f"{each.at[11:19]}Z {each.upstream}: {each.reason}")
 
 
 def _head(told: Status) -> Iterator[Row]:

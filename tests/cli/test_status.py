@@ -190,7 +190,7 @@ def test_what_is_wrong_comes_first(run: Run, service: Told, monkeypatch: pytest.
         "2 alarms kept",
         "DNS over TLS (port 853) to Lab does not work here",
         "5 shed",
-        "Last refusals",
+        "Last refusals\n2026-11-22   12:00:00Z tls://192.0.2.1: ct.scts: 0 of 2\n",
     ):
         assert words in told.out, words
 
@@ -230,6 +230,9 @@ def test_no_service(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         (-1, "0 s"),
         (59.9, "59 s"),
         (61, "1 min 1 s"),
+        (180, "3 min"),
+        (7200, "2 h"),
+        (86_400, "1 d"),
         (3599, "59 min"),
         (7260, "2 h 1 min"),
         (90061, "1 d 1 h"),
@@ -269,8 +272,10 @@ def test_portal_stays_until_it_is_over(run: Run, service: Told, end: PortalState
     service.says = {"portal.find": PLAN, "portal.start": OPEN, "portal.show": [OPEN, end]}
     told = run("portal", "--for", "1m", "--yes")
     assert (told.status, words in told.out) == (code, True)
-    assert "names that are not in the cache would go to 192.168.1.1 (given by the network: /run/lease)" in told.err
+    assert "names that are not in the cache would go to\n  192.168.1.1 (given by the network: /run/lease)" in told.err
     assert "neither encrypted nor verified" in told.err
+    assert max(map(len, told.err.splitlines())) <= 80
+    assert "Ctrl-C ends it" in told.out
     assert service.asked[1] == Request(command="portal.start", seconds=60, servers=("192.168.1.1",), network=7)
 
 
@@ -284,6 +289,7 @@ def test_portal_in_other_ways(run: Run, service: Told) -> None:
     told = run("portal", "--yes", "--detach", "--server", "10.0.0.1", "--json")
     assert (told.status, json.loads(told.out)["open"]) == (0, True)
     assert service.asked[0] == Request(command="portal.find", servers=("10.0.0.1",))
+    assert "; stubresolver portal --stop ends it" in run("portal", "--yes", "--detach").out
     told = run("portal", "--stop")
     assert (told.status, told.out) == (0, "the portal is closed; 2 queries were sent in clear\n")
     told = run("portal", "--stop")
@@ -307,6 +313,13 @@ def test_ctrl_c_ends_it(run: Run, service: Told, monkeypatch: pytest.MonkeyPatch
             told = run("portal", "--yes")
         assert told.status == 130
         assert service.asked[-1].command == "portal.stop"
+
+
+def test_portal_outlived_by_its_command(run: Run, service: Told) -> None:
+    """A service that ends or does not answer meanwhile: it was open, so the status is not that of "not opened"."""
+    service.says = {"portal.find": PLAN, "portal.start": OPEN, "portal.show": BadInput("no")}
+    told = run("portal", "--yes")
+    assert (told.status, "the portal ends by its time, or has ended with the service" in told.err) == (1, True)
 
 
 def _interrupt(_seconds: float) -> None:

@@ -194,5 +194,5 @@ def test_without_a_terminal_somebody_must_have_said_yes(captive):
     asked = portal(network, service, "--for", "60s")
     finish(asked)
     assert (asked.process.returncode, "this needs --yes" in asked.log) == (2, True)
-    assert "would go to 10.9.9.9 (given by the network: " in asked.log
+    assert "10.9.9.9 (given by the network: " in asked.log
     assert status(service)[1]["portal"]["opened"] == 0
