@@ -5,6 +5,9 @@ were lost (ENOBUFS) cost nothing, a lifetime that is renewed or a container that
 route is one. They come in bursts: after the first one we wait for a fiftieth of a second of quiet, half a second at
 most, and read no more of them than a few hundred in a burst, however many there are.
 
+Each change that is told costs handshakes. Anybody on the link can make himself its router and cease to be it many times
+a second (RFC 3756 s4.2.1), so after `MOVES` in a row no more than one a second is told, of what is so by then.
+
 Only the kernel is believed (sender's port id 0, netlink(7)). Asking may wait for a lock of the kernel's, so it is done
 in a thread. Without netlink (a container, a sandbox) nothing is watched: that is said once, and all else works.
 """
@@ -39,6 +42,8 @@ Address = IPv4Address | IPv6Address
 
 QUIET_SECONDS: Final = 0.02  # a program that sets up an interface needs a few milliseconds for each step of it
 LONGEST_SECONDS: Final = 0.5  # of a burst: half of what an answer after a move may take
+MOVES: Final = 8  # a laptop that wakes up, joins a network and starts a VPN there: three or four
+MOVE_SECONDS: Final = 1.0  # until one more is told after these; in between there is time for an answer
 RETRY_SECONDS: Final = 1.0  # where there was no thread to ask in, or no descriptor
 
 _DATAGRAMS: Final = 256  # read of one burst at a time; the kernel's own buffer holds about as many
@@ -105,6 +110,7 @@ class Monitor:
         self._look = look
         self._salt = secrets.token_bytes(16)
         self._surroundings: Surroundings = ()
+        self._told_until = float("-inf")  # each change that is told takes `MOVE_SECONDS` of the time before it
 
     async def run(self, events: socket.socket) -> None:
         """Watch until cancelled; `events` is closed then."""
@@ -112,11 +118,14 @@ class Monitor:
             self._surroundings = await self._looked()
             self._tell()
             while True:
+                await trio.sleep_until(self._told_until)
                 interrupted = await self._burst(events)
                 surroundings = await self._looked()
                 elsewhere = interrupted or left(self._surroundings, surroundings)
                 self._surroundings = surroundings
                 if elsewhere:
+                    earliest = trio.current_time() - (MOVES - 1) * MOVE_SECONDS
+                    self._told_until = max(self._told_until, earliest) + MOVE_SECONDS
                     self._tell()
 
     def _tell(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import socket
 from ipaddress import ip_address
 
@@ -173,6 +174,29 @@ async def test_a_flood_is_looked_at_twice_a_second(autojump_clock):
     assert LONGEST_SECONDS <= trio.current_time() < LONGEST_SECONDS + 2 * QUIET_SECONDS
     kernel.near.close()
     kernel.far.close()
+
+
+async def test_who_makes_himself_the_router_again_and_again_brings_no_storm(autojump_clock, monkeypatch):
+    """A way that changes twenty times a second is told eight times, and then once a second, as it is by then."""
+
+    async def run_here(function, *arguments, **_):
+        await trio.lowlevel.checkpoint()
+        return function(*arguments)
+
+    monkeypatch.setattr("stubresolver.netwatch.monitor.trio.to_thread.run_sync", run_here)
+    kernel, told = Kernel(), []
+    monitor = Monitor([ip_address("192.0.2.1")], lambda _: told.append(trio.current_time()), look=kernel.look)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(monitor.run, kernel)
+        for number in range(200):
+            await trio.sleep(0.05)
+            kernel.routes = (AWAY if number % 2 else HOME,)
+            kernel.tell(NEW_ROUTE, FULL)
+        nursery.cancel_scope.cancel()
+    kernel.far.close()
+    assert told[8] < 1
+    assert all(after - before > 0.9 for before, after in itertools.pairwise(told[9:]))
+    assert 15 <= len(told) <= 20
 
 
 def test_the_kernels_own_answer():
