@@ -108,7 +108,9 @@ def shown_clients(figures: Figures, listening: tuple[str, ...]) -> ShownClients:
         tcp_accepted=sum(each.accepted for each in figures.tcp),
         tcp_refused=sum(each.refused for each in figures.tcp),
         tcp_denied=sum(each.denied for each in figures.tcp),
+        tcp_gave_way=sum(each.evicted + each.gave_way for each in figures.tcp),
         shed=figures.resolver.shed,
+        given_way=figures.resolver.given_way,
         waiting=figures.resolver.waiting,
         flooded=figures.resolver.flooded,
     )

@@ -258,7 +258,7 @@ async def test_one_at_a_time(autojump_clock, world):
         (float("nan"), (ROUTER,), "expected 1 s to 600 s"),
         (float("inf"), (ROUTER,), "expected 1 s to 600 s"),
         (60, (), "a portal to nobody"),
-        (60, ("8.8.8.8",), "plain DNS goes to those alone"),
+        (60, ("8.8.8.8",), "neither private nor given by this network's DHCP"),
         (60, ("127.0.0.1",), "cannot be the address of another machine"),
         (60, (ROUTER, "::1"), "cannot be the address of another machine"),
         (60, ("192.168.1.7",), "is this resolver itself"),

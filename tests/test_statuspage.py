@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,8 @@ from stubresolver.control.status import ShownClear, ShownUpstream
 from stubresolver.ct import SctStatus
 from stubresolver.errors import ConnectFailed
 from stubresolver.recent import MOST, RecentRefusals
-from stubresolver.statuspage import Doubts, problems, shown_refusals, shown_upstream
+from stubresolver.serve import TcpStatistics
+from stubresolver.statuspage import Doubts, problems, shown_clients, shown_refusals, shown_upstream
 from stubresolver.upstream import DialFailed, Judged, UpstreamStatistics, parse_upstream
 from stubresolver.upstream.diagnosis import Diagnosis, Kind
 from stubresolver.verify import Finding, JudgedSct, Outcome, PathCertificate, Rule, TlsFacts, Verdict
@@ -146,6 +148,18 @@ def test_the_last_refusals():
     shown = shown_refusals(recent())
     assert (len(shown), shown[-1].at[:16], shown[0].at[:16]) == (MOST, "2026-11-22T12:20", "2026-11-22T12:05")
     assert len(shown[0].reason) == 500
+
+
+def test_who_gave_way_is_counted():
+    """Of all listeners together, as docs/floods.md says: idle clients and slow ones, and exchanges."""
+    tcp = TcpStatistics(*[0] * 9, places=128)
+    figures = SimpleNamespace(
+        udp=(),
+        tcp=(replace(tcp, evicted=1, gave_way=2), replace(tcp, gave_way=4)),
+        resolver=SimpleNamespace(shed=8, given_way=16, waiting=32, flooded=True),
+    )
+    shown = shown_clients(figures, ())
+    assert (shown.tcp_gave_way, shown.shed, shown.given_way, shown.waiting) == (7, 8, 16, 32)
 
 
 def test_every_field_is_handed_on():

@@ -154,9 +154,10 @@ def _clients(told: Status) -> Iterator[Row]:
         f"{counters.refused} refused",
     )
     yield _row("failures", f"{counters.failures} brought no answer; {counters.under_way} are under way")
-    if clients.flooded or clients.shed or clients.udp_dropped:
-        now = "; more is asked now than can be fetched" if clients.flooded else ""
-        yield _row("overload", f"{clients.shed} shed, {clients.udp_dropped} dropped by the kernel{now}", "?")
+    if clients.flooded or clients.shed or clients.given_way or clients.udp_dropped:
+        now = f"; more is asked now than can be fetched, {clients.waiting} wait" if clients.flooded else ""
+        counts = f"{clients.shed} shed, {clients.given_way} gave way, {clients.udp_dropped} dropped by the kernel"
+        yield _row("overload", counts + now, "?")
     denied = clients.udp_denied + clients.tcp_denied
     yield _row(
         "clients",

@@ -163,7 +163,9 @@ class ShownClients(msgspec.Struct, frozen=True, kw_only=True):
     tcp_accepted: int = 0
     tcp_refused: int = 0
     tcp_denied: int = 0
+    tcp_gave_way: int = 0  # idle or slow ones, to newcomers
     shed: int = 0  # queries that were refused because too much was asked
+    given_way: int = 0  # exchanges that lost their places to newer ones
     waiting: int = 0  # askers now
     flooded: bool = False  # new names are fetched at a pace now
 

@@ -56,7 +56,13 @@ class Leases:
         server = leased_server(text)
         if any(server in lease.servers for lease in self.found):
             return server
-        return private_server(text)
+        try:
+            return private_server(text)
+        except BadInput:
+            raise BadInput(
+                f"{server.address} is neither private nor given by this network's DHCP, as far as its files tell: "
+                "anybody on the way to it could read and change what is asked"
+            ) from None
 
     def source(self, servers: Collection[PlainServer]) -> str:
         """The file that names them all; "" where none does."""

@@ -92,7 +92,7 @@ WRONG = msgspec.structs.replace(
         ),
         shapes.ShownZone(zones="lab.example", clear=False, sent_in_clear=0, servers=(UPSTREAM,)),
     ),
-    clients=shapes.ShownClients(listening=(), shed=5, flooded=True),
+    clients=shapes.ShownClients(listening=(), shed=5, given_way=7, waiting=3, flooded=True),
     clock=shapes.ShownClock(now="1999-01-01T00:00:00Z", problem="clock.floor: 1999 cannot be"),
     log_list=shapes.ShownLogList(timestamp="2026-01-02T00:00:00Z", age_days=300, state="stale"),
     evidence=shapes.ShownEvidence(
@@ -189,7 +189,7 @@ def test_what_is_wrong_comes_first(run: Run, service: Told, monkeypatch: pytest.
         "set aside: /e.corrupt",
         "2 alarms kept",
         "DNS over TLS (port 853) to Lab does not work here",
-        "5 shed",
+        "5 shed, 7 gave way, 0 dropped by the kernel; more is asked now than",
         "Last refusals\n2026-11-22   12:00:00Z tls://192.0.2.1: ct.scts: 0 of 2\n",
     ):
         assert words in told.out, words
