@@ -4,8 +4,8 @@
   which of our addresses was asked, stay as the kernel wrote them; no address is taken apart on the way.
 - Nothing here waits, and nothing raises for what the kernel says: a message that it does not take is dropped and
   counted, as the network itself may drop any datagram, and the next one is tried.
-- The only room that calls libc by itself. Nothing is called back: that would take code that is written at run time,
-  which the sandbox forbids (MemoryDenyWriteExecute=).
+- Beside `netwatch.timer` the only file that calls libc by itself. Nothing is called back: that would take code that is
+  written at run time, which the sandbox forbids (MemoryDenyWriteExecute=).
 - The socket belongs to the caller and is asked for its descriptor at each call: once it is closed, the number may be
   another file's.
 - Datagrams and answers are octets of one piece of memory, made once: a slot for each message of a batch, and one more
