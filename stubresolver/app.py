@@ -211,6 +211,7 @@ class App:
         """The machine has slept, is in another network, or its clock was set."""
         if change.kind is not Kind.CLOCK:
             self.portal.moved()
+            self._leave_plain_servers()
         self.surroundings.take(change)
         for pool in (self._pool, *self._forwarding.pools):
             if change.kind is Kind.CLOCK:
@@ -218,6 +219,13 @@ class App:
             else:
                 pool.moved(change.network)
         self._cache.forget_failures()
+
+    def _leave_plain_servers(self) -> None:
+        """What a plain server has answered was that network's; at its address another one answers in the next."""
+        is_clear = self._forwarding.is_clear
+        if any(map(is_clear, self._forwarding.routes)):
+            keys = [key for key in self._cache.every_key() if is_clear(self._routes.of_key(key))]
+            self._resolver.forget_within(_ROOT, keys)
 
     @property
     def diagnosis(self) -> Diagnosis:

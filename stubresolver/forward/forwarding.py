@@ -90,6 +90,11 @@ class Forwarding:
         """Which zones are asked where."""
         return tuple(self._routes)
 
+    @staticmethod
+    def is_clear(route: Route | None) -> bool:
+        """Whether its servers are asked in clear: who they are is nobody's to say but the network's."""
+        return route is not None and isinstance(route.exchanger, PlainExchanger)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the connections and carry the queries, until cancelled."""
         async with trio.open_nursery() as nursery:

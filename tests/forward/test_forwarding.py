@@ -12,6 +12,7 @@ from stubresolver.config import Settings, parse_settings
 from stubresolver.errors import ConnectFailed, NoUpstream
 from stubresolver.forward import Forwarding
 from stubresolver.local.names import zone_name
+from stubresolver.netwatch import Change, Kind
 from stubresolver.upstream import DialFailed, parse_upstream
 from stubresolver.wire.edns import upstream_query
 from stubresolver.wire.query import Query
@@ -137,6 +138,40 @@ async def test_answers_of_a_zone_are_forgotten_with_its_servers(text: str, tmp_p
     assert [app._resolver.answer_nowait(each, now) is not None for each in queries] == [False, False, True]
     octets = app.pack_cache("d", 0.0)
     assert await App(settings, {}).restore_cache(octets, "d", 0.0) == 1
+
+
+@pytest.mark.parametrize(("kind", "stays"), [(Kind.NETWORK, False), (Kind.RESUME, False), (Kind.CLOCK, True)])
+async def test_what_a_plain_server_said_stays_in_its_network(kind: Kind, stays: bool, tmp_path: Path) -> None:
+    """At the router's address there is another router in the next network; who is judged is the same in every one."""
+    tables = (
+        '[[forward]]\nzone = "lan"\nupstreams = "udp://192.168.1.1"\n'
+        '[[forward]]\nzone = "corp"\nupstreams = "tls://10.0.0.1"\n'
+    )
+    settings = settings_of(tables, tmp_path)
+    app, held = App(settings, dict.fromkeys(settings.all_upstreams, SimpleNamespace(policy=""))), []
+    app._routes.default.exchange_soon = lambda wire, reply: held.append((wire, reply))
+    for route in app._forwarding.routes:
+        route.exchanger.exchange_soon = lambda wire, reply: held.append((wire, reply))
+    names = ["nas.lan", "a.corp", "a.example", "late.lan"]
+    queries = [Query(dns.message.make_query(name, "A", use_edns=0).to_wire()) for name in names]
+    replies: list[bytes] = []
+    for each in queries:
+        app._resolver.answer_soon(each, replies.append)
+
+    def answer(number: int) -> None:
+        wire, reply = held[number]
+        message = dns.message.make_response(dns.message.from_wire(wire))
+        message.answer.append(dns.rrset.from_text(message.question[0].name, 60, "IN", "A", "192.0.2.1"))
+        reply(message.to_wire())
+
+    for number in range(3):
+        answer(number)
+    app.moved(Change(kind, "another", reachable=True))
+    answer(3)
+    assert len(replies) == 4
+    now = trio.current_time()
+    found = [app._resolver.answer_nowait(each, now) is not None for each in queries]
+    assert found == [stays, True, True, stays]
 
 
 async def test_zone_answers_are_neither_kept_nor_restored(tmp_path: Path) -> None:
