@@ -116,6 +116,8 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
         ("[local]\nhosts = '/etc/hosts'", "local.hosts", "array"),
         ("[local]\nspecial = {onion = 1}", "local.special[...]", "bool"),
         ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", "'drop'"),
+        ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", 'or "refused"'),
+        ("[upstream]\norder = 'fast'", "upstream.order", 'expected "latency" or "strict"'),
         ("[local]\nblock_lists = ['x']", "local.block_lists[0]", "object"),
         ("[cache]\nmax_tll = 5", "cache.max_tll", "unknown"),
         ("[trsut]\npolicy = ''", "trsut", "unknown"),

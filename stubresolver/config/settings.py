@@ -182,7 +182,7 @@ def _read(octets: bytes, name: str) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
     except msgspec.ValidationError as error:
-        raise config_error(name, error) from None
+        raise config_error(name, error, Document) from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
         raise ConfigError(name, "", f"not TOML: {error}") from None
 

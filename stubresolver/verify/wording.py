@@ -29,9 +29,12 @@ class Fault(ValueError):
         self.line = line  # where the key alone does not tell it
 
 
-def config_error(file: str, error: msgspec.ValidationError) -> ConfigError:
+def config_error(file: str, error: msgspec.ValidationError, schema: type) -> ConfigError:
     """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem."""
     key, _, problem = _taken_apart(error)
+    if problem.startswith("Invalid enum value"):  # which does not say what was expected
+        choices = typing.get_args(_type(_parts(key), schema))
+        problem = f"{problem}; expected {' or '.join(map(shown, choices))}"
     return ConfigError(file, key, problem)
 
 
