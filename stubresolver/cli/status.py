@@ -51,25 +51,27 @@ def command(*, socket_file: Path | None, as_json: bool) -> int:
 
 
 def _page(told: Status) -> Iterator[str]:
-    """The page, line by line, as wide as the terminal."""
+    """The page, line by line, as wide as the terminal; what goes into a file or a pipe loses its colours in `echo`."""
+    colours = {} if os.environ.get("NO_COLOR") else _COLOURS  # no-color.org
     width = max(_NARROWEST, min(_columns(), _WIDEST))
     for title, rows in sections(told):
         if title:
             yield ""
             yield click.style(title, bold=True)
         for label, text, mark in rows:
-            yield from _lines(label, text, mark, width)
+            colour = colours.get(mark)
+            for line in _lines(label, text, width):
+                yield click.style(line, fg=colour) if colour else line
 
 
-def _lines(label: str, text: str, mark: str, width: int) -> Iterator[str]:
+def _lines(label: str, text: str, width: int) -> list[str]:
     """One row: a label, and its text in as many lines as it takes."""
     indent = " " * 13
     wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [
         indent
     ]
     wrapped[0] = f"{label:<12.12} {wrapped[0][13:]}"
-    for line in wrapped:
-        yield click.style(line, fg=_COLOURS[mark]) if mark in _COLOURS else line
+    return wrapped
 
 
 def _columns() -> int:

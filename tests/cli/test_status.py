@@ -205,6 +205,22 @@ def test_every_terminal(run: Run, service: Told, monkeypatch: pytest.MonkeyPatch
     assert 50 < max(map(len, told.out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize(("wish", "colours"), [("", True), ("1", False)])
+def test_colours(
+    run: Run,
+    service: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    wish: str,
+    colours: bool,
+) -> None:
+    """On a terminal alone, and not where NO_COLOR asks for none (no-color.org)."""
+    monkeypatch.setenv("NO_COLOR", wish)
+    service.says["status"] = WRONG
+    assert "\x1b[31m" not in run("status").out
+    monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_: False)  # as on a terminal
+    assert ("\x1b[31m" in run("status").out) is colours
+
+
 @pytest.mark.parametrize(("says", "code"), [(WELL, 0), (WRONG, 1)])
 def test_for_machines(run: Run, service: Told, says: shapes.Status, code: int) -> None:
     """One line of JSON that reads back as it was; the same exit status."""
