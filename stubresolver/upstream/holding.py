@@ -179,6 +179,7 @@ class Holding:
         if old is not None:
             # As in `_ended`: should the new one be no better (silent, too, or taking leave at once), we pause.
             if (old.silent or old.draining) and not old.answered:
+                line.mute = True
                 self._fail(line, _answers_none(line), unreached=False)
             old.retire()
         line.stood_after(seconds)
@@ -206,6 +207,7 @@ class Holding:
         line.asked += channel.asked
         line.answered += channel.answered
         current = line.channel is channel
+        line.mute = not channel.answered if channel.asked else line.mute
         if current:
             line.channel = None
             line.changed_at = trio.current_time()

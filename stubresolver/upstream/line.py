@@ -60,6 +60,7 @@ class Line:
         self.behind_until = float("-inf")
         self.outdone = Row()
         self.offences = Row()
+        self.mute = False  # its last connection that was asked anything answered nothing
         self.handshake_seconds: float | None = None
         self.probe_seconds: float | None = None
         self.changed_at: float | None = None  # since when its state is what it is; None before anything happened

@@ -250,11 +250,12 @@ class Lines:
     def stood(self, line: Line) -> None:
         """A connection stands: call off the dials that would bring nothing better, and leave the later providers.
 
-        Else the next name after an idle moment, in which the earlier one has closed, would go to a later one.
+        Else the next name after an idle moment, in which the earlier one has closed, would go to a later one. But who
+        answered nothing when it was asked last has to do so first.
         """
         now = trio.current_time()
         for other in self._lines:
-            if other.place.provider != line.place.provider and other.grade > line.grade:
+            if not line.mute and other.place.provider != line.place.provider and other.grade > line.grade:
                 self._holding.let_go(other)
         self._ranking.stood(line, now)
         self._turns.network_is_back(line)

@@ -12,7 +12,7 @@ from stubresolver.upstream import parse_upstream
 from stubresolver.wire import Query
 from stubresolver.wire.edns import upstream_query
 from stubresolver.wire.framing import FrameReader, frame
-from tests.upstream.pools import REFUSED, echo, exchanged, message, running
+from tests.upstream.pools import REFUSED, echo, exchanged, message, running, silent
 
 ONE = tuple(parse_upstream(f"tls://127.0.0.{number}") for number in (1, 2, 3, 4))
 TWO = parse_upstream("tls://127.0.0.5")
@@ -83,6 +83,19 @@ async def test_second_provider_is_left_as_soon_as_the_first_stands(autojump_cloc
             await trio.sleep(IDLE_SECONDS + 2)
             await exchanged(pool, message(number))
     assert len(asked) == 2  # the one while the first was out, and the one that found it back
+
+
+async def test_a_first_provider_that_stands_and_says_nothing_costs_no_connection_of_the_second(
+    autojump_clock, internet, demands
+):
+    """It takes connections and queries and answers none: the second serves on, and is dialled once."""
+    upstreams = {ONE[0]: internet.dot(silent), TWO: internet.dot(echo)}
+    async with running(internet, demands, upstreams, providers={ONE[0]: "one", TWO: "two"}) as pool:
+        for number in range(100):
+            assert await exchanged(pool, message(number)) == message(number)
+            await trio.sleep(0.5)
+    assert [where for _, where in internet.dialled].count("127.0.0.5") == 1
+    assert [where for _, where in internet.dialled].count("127.0.0.1") > 3
 
 
 async def test_what_the_second_provider_was_asked_is_answered(autojump_clock, internet, demands):
