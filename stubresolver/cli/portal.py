@@ -46,18 +46,18 @@ def command(
     socket_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Let a captive portal's own DNS server see names for a few minutes, to log in to a hotel's or train's network.
+    """Log in to a captive portal: its DNS server may see names.
 
-    While it is open, names that the cache does not have are sent to the server that the network's DHCP gave, in clear:
-    whoever runs the network, or listens to it, reads which names this machine asks for and may answer what he likes.
-    Close what you do not need first. Nothing of it is kept, and it is over as soon as a verified upstream can be
-    reached, when the time is up, with Ctrl-C or --stop, or when the network changes. Nothing else ever opens it.
+    For a few minutes, to get into a hotel's or a train's network. While it is open, names that the cache does not have
+    are sent to the server that the network's DHCP gave, in clear: whoever runs the network, or listens to it, reads
+    which names this machine asks for and may answer what he likes. Close what you do not need first. Nothing of it is
+    kept, and it is over as soon as a verified upstream can be reached, when the time is up, with Ctrl-C or --stop, or
+    when the network changes. Nothing else ever opens it.
 
     Where the login page opens by itself, or by its address, you need none of this.
 
-    \b
-    Exit status: 0 an upstream is verified again (or --stop, --detach: done), 1 it ended otherwise,
-    2 it was not opened, 130 ended by Ctrl-C.
+    Exit status: 0 an upstream is verified again (or --stop, --detach: done), 1 it ended otherwise, 2 it was not opened,
+    130 ended by Ctrl-C.
 
     \b
     Examples:

@@ -26,7 +26,7 @@ _FAILED, _REFUSED = 1, 2
 @click.command("reload")
 @status_option
 def command(*, status_file: Path | None) -> int:
-    """Let the running service read its policies and its log list again.
+    """Have the running service read policies and log list again.
 
     The service itself reads them, with its own options. If there is an error in any of them, nothing changes and the
     error is shown. Otherwise all of them are in force at one moment: connections that stand are judged again, and

@@ -33,13 +33,12 @@ def command(*, socket_file: Path | None, as_json: bool) -> int:
 
     The service is asked over its control socket, which only root and the service's own user may use.
 
-    \b
     Exit status: 0 all is well, 1 it runs and something is wrong, 2 no service could be asked.
 
     \b
     Examples:
       sudo stubresolver status
-      sudo stubresolver status --json | jq .clear.queries       queries sent in clear: 0
+      sudo stubresolver status --json | jq .clear.queries    sent in clear: 0
     """  # noqa: D301 - \b tells click to keep the lines that follow
     told = ask_service(socket_file, "status", Status)
     if as_json:
