@@ -5,7 +5,9 @@ Nothing but this command opens it. It says who would see what, asks, stays until
 
 import contextlib
 import re
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -106,15 +108,16 @@ def _agreed(plan: PortalPlan, seconds: float, *, yes: bool) -> bool:
 
 
 def _stay(socket_file: Path | None, state: PortalState, *, as_json: bool) -> int:
-    """Until it is over; Ctrl-C ends it."""
+    """Until it is over; Ctrl-C ends it, and a terminal that is closed."""
     opened, told = state.opened, time.monotonic()
     try:
-        while state.open and state.opened == opened:
-            time.sleep(_POLL)
-            state = request_service(socket_file, Request(command="portal.show"), PortalState)
-            if state.open and time.monotonic() - told >= _TELL:
-                told = time.monotonic()
-                _say(state, f"{ago(state.left)} left; {state.queries} queries sent in clear", as_json=as_json)
+        with _heeded(signal.SIGHUP, signal.SIGTERM):
+            while state.open and state.opened == opened:
+                time.sleep(_POLL)
+                state = request_service(socket_file, Request(command="portal.show"), PortalState)
+                if state.open and time.monotonic() - told >= _TELL:
+                    told = time.monotonic()
+                    _say(state, f"{ago(state.left)} left; {state.queries} queries sent in clear", as_json=as_json)
     except KeyboardInterrupt:
         with contextlib.suppress(BadInput):  # it was over already
             state = request_service(socket_file, Request(command="portal.stop"), PortalState)
@@ -125,6 +128,19 @@ def _stay(socket_file: Path | None, state: PortalState, *, as_json: bool) -> int
         click.echo(printable(words, 1000), err=True)
         return _NOT_VERIFIED
     return _told_end(state, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _heeded(*signals: signal.Signals) -> Iterator[None]:
+    """Each of these is as Ctrl-C, unless whoever began this wants it ignored (nohup(1))."""
+    before = {each: signal.getsignal(each) for each in signals if signal.getsignal(each) is not signal.SIG_IGN}
+    for each in before:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _told_end(state: PortalState, *, as_json: bool) -> int:

@@ -1,6 +1,8 @@
 """`stubresolver status` and `portal`, against a service that says what it is told to: the page, and exit statuses."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -329,6 +331,26 @@ def test_ctrl_c_ends_it(run: Run, service: Told, monkeypatch: pytest.MonkeyPatch
             told = run("portal", "--yes")
         assert told.status == 130
         assert service.asked[-1].command == "portal.stop"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_who_closes_the_terminal_ends_it(
+    run: Run, service: Told, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A person whose connection to the machine is gone sees nothing of what goes in clear; with nohup(1) it stays."""
+    closed = PortalState(open=False, ended="a person stopped it")
+    over = PortalState(open=False, ended="its time is over", opened=1)
+    monkeypatch.setattr(portal_command.time, "sleep", lambda _: os.kill(os.getpid(), number))
+    before = signal.signal(number, lambda *_: None)
+    try:
+        service.says = {"portal.find": PLAN, "portal.start": OPEN, "portal.show": over, "portal.stop": closed}
+        assert run("portal", "--yes").status == 130
+        assert service.asked[-1].command == "portal.stop"
+        signal.signal(number, signal.SIG_IGN)
+        assert run("portal", "--yes").status == 1
+        assert service.asked[-1].command == "portal.show"
+    finally:
+        signal.signal(number, before)
 
 
 def test_portal_outlived_by_its_command(run: Run, service: Told) -> None:
