@@ -39,6 +39,9 @@ class Watcher(Protocol):
     def stood(self, line: Line) -> None:
         """A connection stands that was judged and may be used."""
 
+    def leave_later(self, line: Line) -> None:
+        """Its provider can be asked: nobody needs the connections of those after it."""
+
     def fell(self, line: Line, *, dial: bool) -> None:
         """A dial has failed (`dial`), or a connection ended."""
 
@@ -215,6 +218,8 @@ class Holding:
                 self._fail(line, ChannelClosed(f"{line.upstream}: {channel.ended}"), unreached=False)
             elif channel.answered:
                 line.health = line.health.succeeded()
+                if not channel.silent:  # it has done well, and will be dialled again; nobody else is asked for that
+                    self._watcher.leave_later(line)
             elif channel.asked:  # no better than a failed dial
                 self._fail(line, _answers_none(line), unreached=False)
         if channel.ended and channel.ended != MOVED:

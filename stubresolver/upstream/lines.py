@@ -254,9 +254,8 @@ class Lines:
         answered nothing when it was asked last has to do so first.
         """
         now = trio.current_time()
-        for other in self._lines:
-            if not line.mute and other.place.provider != line.place.provider and other.grade > line.grade:
-                self._holding.let_go(other)
+        if not line.mute:
+            self.leave_later(line)
         self._ranking.stood(line, now)
         self._turns.network_is_back(line)
         self._compare_at = min(self._compare_at, now + COMPARE_SECONDS)
@@ -264,6 +263,12 @@ class Lines:
             if other.dialling is not None and other.channel is None and other.grade >= line.grade:
                 other.dialling.cancel()
         self._wake()
+
+    def leave_later(self, line: Line) -> None:
+        """Its provider can be asked: those after it are let go of."""
+        for other in self._lines:
+            if other.place.provider != line.place.provider and other.grade > line.grade:
+                self._holding.let_go(other)
 
     def fell(self, line: Line, *, dial: bool) -> None:  # noqa: ARG002 - the shape of a Watcher
         """A dial has failed, which gives the next one its turn; or a connection ended."""
