@@ -30,6 +30,7 @@ from stubresolver.verify import printable
 from stubresolver.wire import Query
 
 _PAYLOAD = 1232  # octets; dnsflagday.net/2020, the size that needs no fragments. The answer itself comes over TLS.
+_LONGEST = 1000  # characters of an extended error
 
 
 @click.command("query")
@@ -134,14 +135,18 @@ def _dig_like(answer: dns.message.Message) -> str:
         f";; flags: {dns.flags.to_text(answer.flags).lower()}; "
         + ", ".join(f"{name}: {sum(len(rrset) or 1 for rrset in section)}" for name, section in counts),
     ]
-    lines += [
-        f"; {printable(option.to_text())}" for option in answer.options if option.otype == dns.edns.OptionType.EDE
-    ]
+    lines += [f"; {text}" for text in _extended_errors(answer)]
     lines += ["", ";; QUESTION SECTION:", *(f";{rrset.to_text()}" for rrset in answer.question)]
     for name, section in zip(("ANSWER", "AUTHORITY", "ADDITIONAL"), answer.sections[1:], strict=True):
         if section:
             lines += ["", f";; {name} SECTION:", *(rrset.to_text() for rrset in section)]
     return "\n".join([*lines, ""])
+
+
+def _extended_errors(answer: dns.message.Message) -> list[str]:
+    """What went wrong, whole: the way out stands behind the reason."""
+    found = (option for option in answer.options if option.otype == dns.edns.OptionType.EDE)
+    return [printable(option.to_text(), _LONGEST) for option in found]
 
 
 def _connection(line: UpstreamStatistics | None, told: Mapping[str, str]) -> str:
@@ -181,9 +186,7 @@ def _jsonable(answer: dns.message.Message, line: UpstreamStatistics | None, mill
             for rrset in answer.answer
             for record in rrset
         ],
-        "extended_errors": [
-            printable(option.to_text()) for option in answer.options if option.otype == dns.edns.OptionType.EDE
-        ],
+        "extended_errors": _extended_errors(answer),
         "milliseconds": milliseconds,
         "upstream": line.upstream if line else None,
         "provider": line.provider or None if line else None,
