@@ -1,7 +1,7 @@
 """One query from the first connection that it is asked on to its answer, or the reason why there is none.
 
 A query is asked at most twice. Once more, on another connection, when its own ended before the answer or is silent;
-then a late answer still counts, and should the other one be of the same upstream and silent, too, a third one is of
+then a late answer still counts, and should the other one be of the same upstream and no better, a third one is of
 somebody else. Once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
 another address) or is no answer to the question; a good answer from there is handed on, else the first one with its
 extended errors. It goes to another provider only where its own has nobody else. A connection that we let go of
@@ -48,7 +48,7 @@ class Late:
 
     query: bytes
     asked: Channel | None = None  # where it was asked last
-    again: bool = False  # a new connection to the same upstream was silent, too
+    again: bool = False  # a new connection to the same upstream was no better
     fallback: bytes | None = None  # an answer that is better than none, while a better one is looked for
 
 
@@ -142,8 +142,12 @@ class Asking:
                 late.again = True
                 return await self._race(late, channel, exchange, self._lines.others(channel, address=False))
             except ChannelClosed:
-                if channel.ended != MOVED:
+                if channel.ended == MOVED:
+                    continue
+                others = self._lines.others(channel, address=False)
+                if late.again or not others or self._lines.of(channel) is not self._lines.of(avoid):
                     raise
+                late.again, avoid, among = True, channel, others
 
     async def _second_opinion(self, late: Late, channel: Channel, first: bytes | UpstreamError) -> bytes:
         """Ask somebody else where the first answer is none; a failure is handed on if nobody does better."""

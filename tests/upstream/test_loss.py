@@ -171,6 +171,29 @@ async def test_who_breaks_the_protocol_is_not_asked_again(autojump_clock, intern
         assert len(queries) == 1
 
 
+@pytest.mark.parametrize("second", [b"", frame(bytes(3))], ids=["closes", "breaks the protocol"])
+async def test_who_dies_twice_is_not_asked_a_third_time(autojump_clock, internet, demands, second):
+    """The connection dies, and so does the next one, which stood already: somebody else answers, and no client errs."""
+    servers = []
+
+    async def serve(server):
+        servers.append(server)
+        await server.receive()
+        await trio.sleep(0.1)
+        if second and len(servers) > 1:
+            await server.send(second)
+        await server.transport.aclose()
+
+    async with running(internet, demands, {A: internet.tls(serve), B: internet.dot(echo)}, order="strict") as pool:
+        await wait_all_tasks_blocked()
+        replies = []
+        pool.exchange_soon(message(1), replies.append)
+        pool._lines.dial(pool._lines[0], trio.current_time())  # as at the end of its lifetime
+        await trio.sleep(1)
+        assert replies == [message(1)]
+        assert len(servers) == 2
+
+
 async def test_slow_peer_is_no_silent_one(autojump_clock, internet, demands):
     """Two seconds for each answer: each is right, and it is not dialled again for each of them."""
     async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
