@@ -1,11 +1,16 @@
 """What the resolver says in the log of its files and upstreams; never a name that a client asked for."""
 
 import logging
+from collections import Counter
+from typing import Final
 
 from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.localfiles import LocalFiles
 from stubresolver.upstream import ConnectionLost, DialFailed, Judged, PoolEvent, Upstream
 from stubresolver.verify import Verdict
+
+_KINDS: Final = 8  # of failures of one upstream: unreachable, reset, no TLS, refused ... in one bad hour
+_OTHERS: Final = ""
 
 log = logging.getLogger("stubresolver")
 
@@ -26,10 +31,13 @@ def report_forwarding(forwarding: Forwarding, zone: ForwardZone | None = None) -
 
 
 class EventLog:
-    """Tells what happens to upstreams; what goes wrong in the same way again and again is told ever more rarely."""
+    """Tells what happens to upstreams; what goes wrong in the same way again and again is told ever more rarely.
+
+    Whoever is in the way of a connection can have it fail in ever other ways: after `_KINDS` all others are one.
+    """
 
     def __init__(self) -> None:
-        self._wrong: dict[Upstream, tuple[str, int]] = {}  # what was wrong last, and how often in a row
+        self._wrong: dict[Upstream, Counter[str]] = {}  # what was wrong since it stood, and how often
 
     def report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
         """One line, or none where it would be the third, the fifth to seventh, ... of its kind."""
@@ -42,11 +50,12 @@ class EventLog:
                 self._wrong.pop(event.upstream, None)
                 report_event(event, zone)
                 return
-        before, times = self._wrong.get(upstream, ("", 0))
-        times = times + 1 if problem == before else 1
-        self._wrong[upstream] = problem, times
+        seen = self._wrong.setdefault(upstream, Counter())
+        kind = problem if problem in seen or len(seen) < _KINDS else _OTHERS
+        seen[kind] += 1
+        times = seen[kind]
         if times & (times - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: a network that is down all night fills no journal
-            report_event(event, zone, times)
+            report_event(event, zone, times if len(seen) == 1 else 1)
 
 
 def report_event(event: PoolEvent, zone: ForwardZone | None = None, times: int = 1) -> None:

@@ -52,6 +52,12 @@ def test_another_failure_is_news(lines):
     assert len(lines(*[failed()] * 3, failed(why="refused"), failed())) == 4
 
 
+@pytest.mark.parametrize(("kinds", "most"), [(2, 22), (1100, 8 + 11)])
+def test_who_is_in_the_way_fills_no_journal(lines, kinds, most):
+    """It is he who says how a handshake fails: now this way, now that way, or never twice the same."""
+    assert len(lines(*[failed(why=f"reason {number % kinds}") for number in range(1100)])) <= most
+
+
 def test_after_a_success_it_begins_anew(lines):
     """A connection that stood, or was lost, ends the row."""
     said = lines(*[failed()] * 3, Judged(ONE, judged(PASSED)), failed(), failed())
