@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from stubresolver.control import status
 from stubresolver.control.status import ShownClear, ShownUpstream
 from stubresolver.ct import SctStatus
 from stubresolver.errors import ConnectFailed
@@ -167,3 +170,12 @@ def test_every_field_is_handed_on():
     fields = set(UpstreamStatistics.__slots__)
     shown = set(ShownUpstream.__struct_fields__)
     assert fields - shown == {"address", "paused_for", "probe_seconds"}
+
+
+def test_every_field_is_documented():
+    """docs/status.md names each field of the JSON, those of an upstream's verdict and of the portal, too."""
+    told = (Path(__file__).parents[1] / "docs" / "status.md").read_text()
+    shapes = [each for each in vars(status).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    fields = {name for each in shapes if each is not status.ShownStatistics for name in each.__struct_fields__}
+    assert len(fields) > 90
+    assert {name for name in fields if f"`{name}`" not in told and f"`{name}[]`" not in told} == set()
