@@ -25,7 +25,7 @@ QUIET = ("10.0.0.1", 5353)  # a plain server in the internet, asked for names th
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", ["random", "sockets", "idle", "trickle", "deaf"])
 def test_flood(lab: Lab, kind: str) -> None:
-    """Cached answers come, over UDP and TCP, memory keeps its bound, and a new name is answered within 2 s of the end."""
+    """Cached answers come, over UDP and TCP, memory keeps its bound, a new name is answered within 2 s of the end."""
     lab.open()
     lab.internet.call(do="open", at=QUIET, kind="plain")
     lab.start()
