@@ -30,7 +30,12 @@ _NOT_VERIFIED: Final = 1
 
 @click.command("portal")
 @click.option(
-    "--for", "duration", default="3m", show_default=True, help="For how long, such as 90s or 5m; at most 10m."
+    "--for",
+    "duration",
+    metavar="TIME",
+    default="3m",
+    show_default=True,
+    help="For how long, such as 90s or 5m; at most 10m.",
 )
 @click.option("--server", metavar="IP", help="The server to ask: one that the network gave, or a private address.")
 @click.option("--stop", is_flag=True, help="End the one that is open.")
