@@ -1,8 +1,9 @@
 """One query from the first connection that it is asked on to its answer, or the reason why there is none.
 
-A query is asked at most twice. Once more, on another connection, when its own ended before the answer or is silent;
-then a late answer still counts, and should the other one be of the same upstream and no better, a third one is of
-somebody else. Once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
+A query is asked once more, on another connection, when its own ended before the answer or is silent; then a late
+answer still counts. Should that one be no better, it is asked a third time and the last: of somebody else where both
+were of one upstream; on any third connection where one of them was silent, because a router that was started anew has
+forgotten all that stood. Once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
 another address) or is no answer to the question; a good answer from there is handed on, else the first one with its
 extended errors. It goes to another provider only where its own has nobody else. A connection that we let go of
 ourselves, because the machine moved, does not count.
@@ -48,7 +49,7 @@ class Late:
 
     query: bytes
     asked: Channel | None = None  # where it was asked last
-    again: bool = False  # a new connection to the same upstream was no better
+    again: bool = False  # the second connection was no better
     fallback: bytes | None = None  # an answer that is better than none, while a better one is looked for
 
 
@@ -137,17 +138,22 @@ class Asking:
                 answer = await exchange.wait()
                 if answer is not None:
                     return answer
-                if late.again or self._lines.of(channel) is not self._lines.of(avoid):
+                if late.again:
                     return await exchange.answer()
                 late.again = True
-                return await self._race(late, channel, exchange, self._lines.others(channel, address=False))
+                return await self._race(late, channel, exchange, self._third(avoid, channel))
             except ChannelClosed:
                 if channel.ended == MOVED:
                     continue
-                others = self._lines.others(channel, address=False)
-                if late.again or not others or self._lines.of(channel) is not self._lines.of(avoid):
+                among = self._third(avoid, channel)
+                if late.again or among == [] or (among is None and avoid.ended is not None):
                     raise
-                late.again, avoid, among = True, channel, others
+                late.again, avoid = True, channel
+
+    def _third(self, first: Channel, second: Channel) -> list[Line] | None:
+        """Whom a query may be asked of that two connections did not answer; None for anybody."""
+        same = self._lines.of(first) is self._lines.of(second)
+        return self._lines.others(second, address=False) if same else None
 
     async def _second_opinion(self, late: Late, channel: Channel, first: bytes | UpstreamError) -> bytes:
         """Ask somebody else where the first answer is none; a failure is handed on if nobody does better."""
@@ -187,7 +193,9 @@ class Asking:
                 late.fallback = answer
                 if _is_final(late.query, answer):
                     nursery.cancel_scope.cancel()
-                    if not late_one and late.asked is not None:
+                    if late_one:
+                        late.asked = silent
+                    elif late.asked is not None:
                         self._lines.outdone(silent, late.asked, own=False)
             if len(answers) + len(errors) == 2:
                 nursery.cancel_scope.cancel()

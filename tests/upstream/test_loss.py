@@ -194,6 +194,28 @@ async def test_who_dies_twice_is_not_asked_a_third_time(autojump_clock, internet
         assert len(servers) == 2
 
 
+@pytest.mark.parametrize("order", ["latency", "strict"])
+@pytest.mark.parametrize("providers", [1, 2])
+async def test_router_that_has_forgotten_all_connections(autojump_clock, internet, demands, order, providers):
+    """Two connections stand and no octet gets through on either: the answers come within two seconds, on a third."""
+    mortals = Mortal(), Mortal()
+    handlers = {A: internet.tls(mortals[0].serve), B: internet.tls(mortals[1].serve)}
+    named = {A: "one", B: "two"} if providers == 2 else None
+    async with running(internet, demands, handlers, order=order, providers=named) as pool:
+        await wait_all_tasks_blocked()
+        pool._lines.dial(pool._lines[1], trio.current_time())
+        await wait_all_tasks_blocked()
+        assert states(pool) == ["open", "open"]
+        for mortal in mortals:
+            mortal.hold = True
+        replies = []
+        for number in range(MANY):
+            pool.exchange_soon(message(number), replies.append)
+        await trio.sleep(2.0)
+        assert sorted(replies) == [message(number) for number in range(MANY)]
+        assert len(internet.dialled) <= 4
+
+
 async def test_slow_peer_is_no_silent_one(autojump_clock, internet, demands):
     """Two seconds for each answer: each is right, and it is not dialled again for each of them."""
     async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
