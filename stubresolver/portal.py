@@ -7,7 +7,7 @@ change of network, because another network is another promise; and at once when 
 the login is done. All the while the upstreams are asked, over TLS, whether they are there. Start and end are logged.
 
 What goes there: names that the cache has no fresh answer for, that are not answered here and that have no forward zone.
-What comes back is believed for five seconds, may be of the private network, and never leads to this machine itself.
+What comes back is believed for five seconds, may be of the private network, and is never a loopback address.
 """
 
 import logging

@@ -119,7 +119,7 @@ class LocalKnowledge:
     def vet_unverified(self, query: Query, answer: Answer) -> Withheld | None:
         """The same of what a captive portal's server has answered, for as long as such an answer lives.
 
-        Its page may well be of the private network. Of this machine it is not.
+        Its page may well be of the private network. It is at no loopback address.
         """
         blocked = self._blocked_alias(self._blocks, query, answer) if self._blocks and self._block_aliases else None
         if blocked is None:
