@@ -3,7 +3,9 @@
 A query is asked once more, on another connection, when its own ended before the answer or is silent; then a late
 answer still counts. Should that one be no better, it is asked a third time and the last: of somebody else where both
 were of one upstream; on any third connection where one of them was silent, because a router that was started anew has
-forgotten all that stood. Once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
+forgotten all that stood.
+
+It is asked once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
 another address) or is no answer to the question; a good answer from there is handed on, else the first one with its
 extended errors. It goes to another provider only where its own has nobody else. A connection that we let go of
 ourselves, because the machine moved, does not count.
