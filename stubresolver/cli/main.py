@@ -49,7 +49,8 @@ def cli() -> None:
     """A DNS stub resolver over DoT and DoH that asks only upstreams whose certificate is publicly logged.
 
     Before one octet of a query leaves, the upstream's certificate must chain to an allowed CA, carry the dialled IP
-    address, and embed valid SCTs (RFC 6962) from known Certificate Transparency logs. It never falls back to plain DNS by itself.
+    address, and embed valid SCTs (RFC 6962) from known Certificate Transparency logs. It never falls back to plain DNS
+    by itself.
 
     \b
     Start here:
