@@ -314,6 +314,10 @@ async def test_explanation_stands_before_the_reason(autojump_clock, internet, de
         with pytest.raises(NoUpstream) as error:
             await exchanged(pool, QUERY)
         assert error.value.summary == str(error.value) == f"no network: {A}: connection refused"
+        texts[0] = f"nothing can be used: {A}: connection refused"
+        with pytest.raises(NoUpstream) as error:
+            await exchanged(pool, QUERY)
+        assert error.value.summary == texts[0]  # and nothing is said twice
         texts[0] = ""
         with pytest.raises(NoUpstream) as error:
             await exchanged(pool, QUERY)
