@@ -233,6 +233,10 @@ async def test_service_reminds_while_it_runs(make, monkeypatch, autojump_clock):
     async def serve(*_):
         await trio.sleep(3 * 86400 + 1)
 
+    async def watch(*_):
+        await trio.sleep_forever()  # else three days of looks at the clocks, one a second
+
+    monkeypatch.setattr("stubresolver.cli.service.watch", watch)
     monkeypatch.setattr(service, "_remind", remind)
     monkeypatch.setattr(service._app, "serve", serve)
     await service.run()
