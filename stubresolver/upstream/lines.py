@@ -199,8 +199,9 @@ class Lines:
     def explained(self, error: UpstreamError) -> UpstreamError:
         """The error, with what may lie behind it before its words where nothing stands."""
         text = "" if any(line.usable for line in self._lines) else self._explain()
-        if text:  # it may hold the words of the error
-            error.summary = text if error.summary in text else f"{text}: {error.summary}"
+        if text:  # it may hold the words of the error, but for the count of others
+            words = error.summary.partition(" (+")[0]
+            error.summary = text if words in text else f"{text}: {error.summary}"
             error.args = (error.summary,)
         return error
 
