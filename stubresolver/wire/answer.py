@@ -3,9 +3,9 @@
 `Answer.parse` raises `MalformedAnswer` and nothing but that, whatever the octets. After it, everything but the header,
 the question and the OPT record is kept as it came. The client's own question takes the place of the upstream's: it has
 the same length, so every compression pointer into it stays true. The upstream's OPT record (padding, its own sizes) is
-replaced; extended errors in it are passed on. RFC 6891 s6.1.1 lets OPT stand anywhere in the additional section:
-what follows it there is dropped, because moving it could break pointers and "extra information" may be left out
-(RFC 2181 s9).
+replaced; extended errors in it are passed on, and SERVFAIL without one is told as that. RFC 6891 s6.1.1 lets OPT stand
+anywhere in the additional section: what follows it there is dropped, because moving it could break pointers and "extra
+information" may be left out (RFC 2181 s9).
 
 What is in it belongs together and to one question: the answer section to the chain that the question leads to (see
 `wire.chain`), the other sections are handed on beside it and never looked up by a name of their own.
@@ -38,6 +38,7 @@ from stubresolver.wire.codes import (
     RCODE,
     RD,
     RRSIG,
+    SERVFAIL,
     SOA,
     SRV,
     TC,
@@ -57,6 +58,7 @@ _MAX_TTL: Final = 0x7FFFFFFF  # RFC 2181 s8
 _STALE_TTL: Final = 30  # RFC 8767 s4
 _STALE_ANSWER: Final = extended_error(3, b"")  # RFC 8914 s4.4
 _STALE_NXDOMAIN: Final = extended_error(19, b"")  # RFC 8914 s4.20
+_UNEXPLAINED: Final = extended_error(0, b"the upstream answered SERVFAIL and gave no reason")  # RFC 8914 s4.1
 
 _COUNTS = struct.Struct(">3H")
 _unpack_fields = struct.Struct(">HHIH").unpack_from  # TYPE, CLASS, TTL, RDLENGTH
@@ -111,8 +113,8 @@ class Answer:
         opt = b""
         if edns:
             opt = _OPT_DO if dnssec_ok else _OPT_PLAIN
-            if errors:
-                opt = with_options(opt, errors)
+            if errors or wire[3] & RCODE == SERVFAIL:
+                opt = with_options(opt, errors or _UNEXPLAINED)
             additional += 1
         head = _HEAD.pack(
             QR | query[2] & RD,
