@@ -19,10 +19,6 @@ class Health:
     ready_at: float = float("-inf")  # not before this time may it be dialled
     unreached: bool = False  # the last failure was a dial's: the way may be free again at any moment
 
-    def ready(self, now: float) -> bool:
-        """True if it may be dialled now."""
-        return now >= self.ready_at
-
     def failed(self, now: float, jitter: float, *, unreached: bool = False) -> "Health":
         """A dial failed, a certificate was refused, or a connection brought no good answer at all.
 

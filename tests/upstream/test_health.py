@@ -10,7 +10,7 @@ FRESH = Health(first=0.25, longest=30.0)
 
 def test_fresh_upstream_may_be_dialled():
     """Nothing is known against it."""
-    assert FRESH.ready(0.0)
+    assert FRESH.ready_at <= 0.0
 
 
 def test_pause_grows_to_the_longest_and_success_forgets():
