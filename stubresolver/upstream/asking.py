@@ -5,6 +5,9 @@ answer still counts. Should that one be no better, it is asked a third time and 
 were of one upstream; on any third connection where one of them was silent, because a router that was started anew has
 forgotten all that stood.
 
+It is asked once more, too, when others are answered on its connection and it alone is not: elsewhere at the same
+provider, because most such names are slow to find for everybody, and that is no reason to tell a second provider.
+
 It is asked once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
 another address) or is no answer to the question; a good answer from there is handed on, else the first one with its
 extended errors. It goes to another provider only where its own has nobody else. A connection that we let go of
@@ -72,7 +75,7 @@ class Asking:
         self._start(late, self._connected_and_asked(late), reply, trio.current_time())
 
     def _woken(self, query: bytes, channel: Channel, reply: Reply, exchange: Exchange) -> None:
-        """The exchange has its result; or its channel has gone silent."""
+        """The exchange has its result; or it is overdue, or its channel has gone silent."""
         result = exchange.result
         if (isinstance(result, bytes) and is_sound(query, result)) or (result and _is_final(query, result)):
             reply(result)
@@ -109,19 +112,17 @@ class Asking:
         """Where no connection stands: dial, ask, and ask once more if need be."""
         channel = late.asked = await self._lines.connected()
         exchange = channel.ask(late.query)
-        result: bytes | UpstreamError | None
-        try:
-            result = await exchange.wait()
-        except UpstreamError as error:
-            result = error
-        return await self._followed(late, channel, exchange, result)
+        return await self._followed(late, channel, exchange, await _outcome(exchange))
 
     async def _followed(
         self, late: Late, channel: Channel, exchange: Exchange, result: bytes | UpstreamError | None
     ) -> bytes:
         """What comes of a query after its first turn."""
-        if result is None:
-            return await self._race(late, channel, exchange)
+        while result is None:
+            among = None if channel.silent else self._lines.kin(channel)
+            if among != []:
+                return await self._race(late, channel, exchange, among)
+            result = await _outcome(exchange)
         if isinstance(result, ChannelClosed):
             if channel.ended == MOVED:
                 return await self._connected_and_asked(late)
@@ -180,8 +181,9 @@ class Asking:
             return late.fallback
         raise error or _another_question(channel)
 
-    async def _race(self, late: Late, silent: Channel, exchange: Exchange, among: list[Line] | None = None) -> bytes:
-        """The first good answer: from the silent channel after all, or from elsewhere."""
+    async def _race(self, late: Late, slow: Channel, exchange: Exchange, among: list[Line] | None = None) -> bytes:
+        """The first good answer: from the slow or silent channel after all, or from elsewhere."""
+        is_silent = slow.silent
         errors: list[UpstreamError] = []
         answers: list[bytes] = []
 
@@ -196,18 +198,26 @@ class Asking:
                 if _is_final(late.query, answer):
                     nursery.cancel_scope.cancel()
                     if late_one:
-                        late.asked = silent
-                    elif late.asked is not None:
-                        self._lines.outdone(silent, late.asked, own=False)
+                        late.asked = slow
+                    elif late.asked is not None and is_silent:
+                        self._lines.outdone(slow, late.asked, own=False)
             if len(answers) + len(errors) == 2:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(functools.partial(take, exchange.answer(), late_one=True))
-            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, silent, among), late_one=False))
+            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, slow, among), late_one=False))
         if answers:
             return next((answer for answer in answers if _is_final(late.query, answer)), answers[0])
         raise min(errors, key=lambda error: not isinstance(error, PolicyRefused | NoUpstream))
+
+
+async def _outcome(exchange: Exchange) -> bytes | UpstreamError | None:
+    """As `Exchange.wait`, but a failure is a value."""
+    try:
+        return await exchange.wait()
+    except UpstreamError as error:
+        return error
 
 
 def _is_final(query: bytes, result: bytes | UpstreamError) -> bool:

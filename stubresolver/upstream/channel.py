@@ -3,7 +3,8 @@
 Theory of operation. Three tasks per connection and none per query: the reader takes all that has arrived and wakes who
 is answered; the writer sleeps until there is something to say and then says everything in one write; the watcher sleeps
 until the oldest query is too old or the connection has been silent for too long. An asker is called back, or parks in
-`Exchange.wait`; if it is cancelled there, its slot and its id are given back.
+`Exchange.wait`; if it is cancelled there, its slot and its id are given back. It is told while it waits if the channel
+has gone silent, or if others are answered and it alone is not; it may ask elsewhere then, too.
 
 Others are served meanwhile, whatever the peer does: the reader lets go of the loop after so many answers, and reads a
 peer that trickles no faster than once in a millisecond. What a peer may send beside answers is bounded by the protocol
@@ -15,6 +16,7 @@ the connection. Queries beyond the protocol's room wait their turn in a bounded 
 What it may not do: dial, choose, ask twice. It takes a `VerifiedStream` and nothing less.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 
@@ -34,6 +36,11 @@ MAX_QUEUE = 1000
 # How many events are handled before others get their turn: an answer costs the resolver some 35 µs, and a client whose
 # answer is cached is not to wait for more than 2 ms of them.
 TURN = 64
+
+# Who waits for an answer that is overdue on a connection that answers others is told so: so many at once, and then for
+# a while nobody. To ask elsewhere costs as much again; where hundreds wait, the names are slow and not the upstream.
+OVERDUE_AT_ONCE = 16
+OVERDUE_PAUSE = 0.25  # seconds
 
 
 class Channel:
@@ -65,6 +72,7 @@ class Channel:
         self._queue: deque[Exchange] = deque()
         self._silent_since: float | None = None  # since when something has been owed and no answer has come
         self._sample: float | None = None  # when what was answered last had been asked
+        self._overdue_at = self.opened_at  # when somebody may be told again that his answer is overdue
         self._unsent: list[bytes] = []
         self._to_write = trio.Event()
         self._writing = False
@@ -77,6 +85,11 @@ class Channel:
     def patience(self) -> float:
         """How long nothing may be answered, while something is owed, before the channel counts as silent."""
         return self.answer_time.patience(self._silence)
+
+    @property
+    def overdue(self) -> float:
+        """How long one query may go without its answer while others get theirs: half its time, as a rule."""
+        return max(self._timeout / 2, self.patience)
 
     @property
     def outstanding(self) -> int:
@@ -237,6 +250,8 @@ class Channel:
             if not self.silent and self._silent_since is not None and self._silent_since + self.patience <= now:
                 self.silent = True
                 await self._tell_of_silence()
+            elif not self.silent and self._overdue_at <= now:
+                self._tell_overdue(now)
 
     async def _expire_until(self, now: float) -> None:
         """End what has waited for too long; many in turns, as with answers."""
@@ -260,11 +275,25 @@ class Channel:
                 if not self.silent:
                     return
 
+    def _tell_overdue(self, now: float) -> None:
+        """Let those who have waited for long ask elsewhere, too, the oldest first."""
+        asked_by = now - self.overdue
+        late = itertools.takewhile(lambda exchange: exchange.asked_at <= asked_by, self._outstanding.values())
+        untold = list(itertools.islice((each for each in late if not each.told), OVERDUE_AT_ONCE))
+        self._overdue_at = now + OVERDUE_PAUSE
+        for exchange in untold:
+            if exchange.result is None:
+                exchange.wake()
+
     def _next_deadline(self) -> float:
         oldest = self._oldest()
-        deadline = trio.current_time() if oldest is None else oldest.asked_at + self._timeout
-        if not self.silent and self._silent_since is not None:
-            deadline = min(deadline, self._silent_since + self.patience)
+        if oldest is None:
+            return trio.current_time()
+        deadline = oldest.asked_at + self._timeout
+        if not self.silent:
+            deadline = min(deadline, max(oldest.asked_at + self.overdue, self._overdue_at))
+            if self._silent_since is not None:
+                deadline = min(deadline, self._silent_since + self.patience)
         return deadline
 
     def _oldest(self) -> Exchange | None:

@@ -22,7 +22,7 @@ class Asked(Protocol):
 class Exchange:
     """One query on one channel: who waits, and what became of it."""
 
-    __slots__ = ("_channel", "_task", "asked_at", "result", "token", "wire", "woken")
+    __slots__ = ("_channel", "_task", "asked_at", "result", "token", "told", "wire", "woken")
 
     def __init__(
         self, channel: Asked, wire: bytes, now: float, woken: Callable[["Exchange"], None] | None = None
@@ -31,12 +31,13 @@ class Exchange:
         self._task: Task | None = None
         self.wire = wire
         self.asked_at = now
-        self.woken = woken  # called when there is a result, or silence; None for an asker that waits
+        self.woken = woken  # called when there is a result, or `told`; None for an asker that waits
+        self.told = False  # its asker has heard that the answer is overdue, or that nobody is answered
         self.token: Token | None = None  # None while it waits for room
         self.result: bytes | UpstreamError | None = None  # None while it is under way
 
     async def wait(self) -> bytes | None:
-        """The answer; or None if the channel has gone silent: then wait again, and perhaps ask elsewhere too.
+        """The answer; or None if it is overdue or the channel silent: then wait again, and perhaps ask elsewhere too.
 
         Raises an `UpstreamError` where there will be no answer. A cancelled wait gives the exchange up.
         """
@@ -50,13 +51,14 @@ class Exchange:
         return self.result
 
     async def answer(self) -> bytes:
-        """Wait for the answer, however silent the channel is."""
+        """Wait for the answer, however late it is."""
         while (answer := await self.wait()) is None:
             pass
         return answer
 
     def wake(self) -> None:
-        """Let the asker look at the result, or at the silence."""
+        """Let the asker look at the result; without one, it is told that there is none yet."""
+        self.told = True
         if self.woken is not None:
             self.woken(self)
             return

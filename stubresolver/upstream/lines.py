@@ -176,6 +176,11 @@ class Lines:
         ]
         return [other for other in found if other.place.provider == line.place.provider] or found
 
+    def kin(self, channel: Channel) -> list[Line]:
+        """The other upstreams of the same provider."""
+        line = self.of(channel)
+        return [each for each in self._lines if each is not line and each.place.provider == line.place.provider]
+
     def outdone(self, loser: Channel, winner: Channel, *, own: int) -> None:
         """`winner` had a good answer where `loser` had `own` bad ones (0: it was silent)."""
         line, better = self.of(loser), self.of(winner)

@@ -1,8 +1,8 @@
 """An upstream with a valid certificate, or any other, that answers as it is told while it runs.
 
-DoT and DoH over the lab's TLS machine and conversations; beside a good server it can be late, fail, lie about the
-question, answer twice or unasked, and end its connections in order, by close_notify or GOAWAY. The resolver's own code
-has no part in it. `Tally` says what has reached it.
+DoT and DoH over the lab's TLS machine and conversations; beside a good server it can be late, fail, lose queries, lie
+about the question, answer twice or unasked, and end its connections in order, by close_notify or GOAWAY. The resolver's
+own code has no part in it. `Tally` says what has reached it.
 """
 
 import functools
@@ -31,6 +31,7 @@ class Manners:
     delay: float = 0.0  # seconds before an answer
     rcode: int = 0  # instead of an answer, unless it is 0
     silent: bool = False  # takes queries and never answers
+    lose: int = 0  # of so many queries in a row the last one is never answered; 0 for none
     lie: bool = False  # an answer to another question
     copies: int = 1  # of each answer; DoT alone: an HTTP/2 stream carries one
     unasked: bool = False  # before each answer, one with another id and question; DoT alone
@@ -138,7 +139,7 @@ class _Desk(Desk):
         manners = self.manners
         self.taken += 1
         self.tally.queries += 1
-        if manners.silent:
+        if manners.silent or (manners.lose and self.taken % manners.lose == 0):
             return []
         reply = answer(query, manners.rcode)
         if manners.lie:

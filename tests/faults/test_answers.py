@@ -1,5 +1,6 @@
 """Rows "slow upstream, lossy, reordered, ..." and "fast SERVFAIL from one upstream"."""
 
+import time
 from typing import Any
 
 import pytest
@@ -46,6 +47,24 @@ def test_bad_upstream(lab: Lab, transport: str, case: str) -> None:
     lab.settle()
     assert all(reply.right for reply in lab.ask_many(30))
     lab.wait(lambda: lab.descriptors() <= descriptors + 2, "the descriptors to go", 10)
+
+
+@pytest.mark.parametrize("transport", ["dot", "doh"])
+def test_lost_answers(lab: Lab, transport: str) -> None:
+    """One query in five is never answered, on a connection that answers all others: every client gets its answer."""
+    name, port = {"dot": (dot, 853), "doh": (doh, 443)}[transport]
+    lab.open([transport], ["1.1.1.1", "1.0.0.1"])
+    lab.start([name("1.1.1.1"), name("1.0.0.1")])
+    lab.settle()
+    lab.set(("1.1.1.1", port), lose=5)
+    asking = []
+    for _ in range(200):
+        asking.append(lab.ask_soon(lab.name("a")))
+        time.sleep(0.03)  # a client that asks all along
+    replies = [each() for each in asking]
+    assert all(reply.right for reply in replies), [str(reply) for reply in replies if not reply.right]
+    lab.figures = {"slowest": slowest(replies), "late": sum(reply.took > 0.5 for reply in replies) / len(replies)}
+    assert slowest(replies) <= 4.0
 
 
 @pytest.mark.parametrize("transport", ["dot", "doh"])

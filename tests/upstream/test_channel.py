@@ -187,6 +187,30 @@ async def test_exchange_ends_within_its_time(autojump_clock, internet, demands):
         assert await channel.exchange(message(3)) == message(3)
 
 
+async def test_overdue_answer_is_told_once(autojump_clock, internet, demands):
+    """Others are answered and one is not: it is told after half of its time, while the channel is not silent."""
+    woken = []
+
+    def told(exchange):
+        woken.append((exchange.wire, exchange.result, trio.current_time() - start))
+
+    def answered(wire):
+        return None if wire.endswith(b"lost") else wire
+
+    async with opened(internet, demands, internet.dot(answered)) as channel:
+        start = trio.current_time()
+        channel.ask(message(13, b"lost"), told)
+        for _ in range(35):
+            assert await channel.exchange(message(1)) == message(1)
+            assert not channel.silent
+            await trio.sleep(0.1)
+        assert woken == [(message(13, b"lost"), None, pytest.approx(2.0))]
+        await trio.sleep(1)
+        [_, (_, result, after)] = woken
+        assert isinstance(result, ExchangeTimeout)
+        assert after == pytest.approx(4.0)
+
+
 async def test_silence_is_told_to_who_waits(autojump_clock, internet, demands):
     """Queries outstanding and not one answer for 0.75 s: the channel is silent until one comes."""
     async with opened(internet, demands, internet.dot(lambda wire: wire, delay=2.0)) as channel:

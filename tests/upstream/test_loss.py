@@ -216,6 +216,76 @@ async def test_router_that_has_forgotten_all_connections(autojump_clock, interne
         assert len(internet.dialled) <= 4
 
 
+async def _busy(pool, seconds):
+    """Other names are asked and answered all the while."""
+    with trio.move_on_after(seconds):
+        while True:
+            assert await exchanged(pool, message(1)) == message(1)
+            await trio.sleep(0.1)
+
+
+def _loses(asked):
+    """The answers of an upstream that loses some queries and answers all others."""
+
+    def answered(wire):
+        asked.append(wire[12:])
+        return None if wire[12:].startswith(b"lost") else wire
+
+    return answered
+
+
+@pytest.mark.parametrize("other", [B, DOH], ids=str)
+async def test_query_that_is_lost_is_asked_again_elsewhere(autojump_clock, internet, demands, other):
+    """Its connection answers all others, and goes on being the one in use; it waits for half of its time."""
+    asked = []
+    elsewhere = internet.dot(echo) if other is B else doh(internet, answer)
+    first = internet.dot(_loses(asked))
+    async with running(internet, demands, {A: first, other: elsewhere}, order="strict") as pool:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_busy, pool, 5)
+            await trio.sleep(1)
+            start = trio.current_time()
+            assert await exchanged(pool, message(13, b"lost")) == message(13, b"lost")
+            assert start + 1.0 < trio.current_time() <= start + 2.0
+        assert asked.count(b"lost") == 1
+        assert len(asked) > 40
+        assert states(pool)[0] == "open"
+        assert len(internet.dialled) == 2
+        assert [line.outstanding for line in pool.statistics().upstreams] == [0, 0]
+
+
+@pytest.mark.parametrize("second", [False, True])
+async def test_lost_query_is_not_told_to_another_provider(autojump_clock, internet, demands, second):
+    """Where its own provider has nobody else it is waited for as long as it may take, and nobody is dialled for it."""
+    handlers = {A: internet.dot(_loses([]))} | ({B: internet.dot(echo)} if second else {})
+    async with running(internet, demands, handlers, providers={A: "one", B: "two"}) as pool:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_busy, pool, 5)
+            await trio.sleep(1)
+            start = trio.current_time()
+            with pytest.raises(UpstreamError, match=r"no (upstream answered|answer) within 3\.8 s"):
+                await exchanged(pool, message(13, b"lost"))
+            assert trio.current_time() == pytest.approx(start + 3.8)
+        assert len(internet.dialled) == 1
+
+
+async def test_hundreds_of_lost_queries_are_not_all_asked_again(autojump_clock, internet, demands):
+    """Names that nobody finds in time cost their upstream's neighbour no flood."""
+    asked = []
+    upstreams = {A: internet.dot(_loses([])), B: internet.dot(_loses(asked))}
+    async with running(internet, demands, upstreams, order="strict") as pool:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_busy, pool, 6)
+            await trio.sleep(1)
+            results = []
+            for number in range(1000, 1500):
+                pool.exchange_soon(message(number, b"lost"), results.append)
+            await trio.sleep(4)
+        assert len(results) == 500
+        assert 0 < asked.count(b"lost") <= 16 * 8
+        assert [line.outstanding for line in pool.statistics().upstreams] == [0, 0]
+
+
 async def test_slow_peer_is_no_silent_one(autojump_clock, internet, demands):
     """Two seconds for each answer: each is right, and it is not dialled again for each of them."""
     async with running(internet, demands, {A: internet.dot(echo, delay=2.0)}) as pool:
