@@ -210,7 +210,7 @@ async def play(protocol, server, steps) -> None:
                 assert exchange.result is None
             else:
                 assert exchange.result == answer or isinstance(exchange.result, UpstreamError)
-                assert play.woken.count(exchange) in {1, 2, 3}  # the ones more: told that it is overdue, and of the silence
+                assert play.woken.count(exchange) in {1, 2, 3}  # the ones more: told that it is overdue, of the silence
         if channel.ended is None:
             _assert_idle(protocol)
         nursery.cancel_scope.cancel()
