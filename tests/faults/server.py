@@ -109,15 +109,18 @@ class _Speaker:
     stream: trio.SocketStream
     tls: TLSServer
     conversation: Conversation
+    _closed: bool = False
     _turn: trio.Lock = field(default_factory=trio.Lock)
 
     async def say(self, plaintext: bytes) -> None:
-        """Send it, encrypted."""
-        self.tls.send(plaintext)
-        await self.flush()
+        """Send it, encrypted; nothing after our close_notify, which a fault may send before a late answer."""
+        if not self._closed:
+            self.tls.send(plaintext)
+            await self.flush()
 
     async def close(self) -> None:
         """Say close_notify, and FIN."""
+        self._closed = True
         self.tls.close()
         await self.flush()
         await self.stream.send_eof()
