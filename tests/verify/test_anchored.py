@@ -1,15 +1,19 @@
 """What a peer can make the path verifier work: nothing, unless a CA that is trusted helps it."""
 
+import random
 from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from stubresolver.lab.authority import LabAuthority
 from stubresolver.verify import Policy, Presented, Verifier
+from stubresolver.verify.anchored import anchored
+from stubresolver.verify.certificate import read_certificate
 from stubresolver.verify.path import PathVerifier
 
 DAY = timedelta(days=1)
@@ -87,6 +91,74 @@ def test_who_is_no_ca_cannot_make_the_verifier_search(bare, world, now, looks):
     none = "no signature leads from it to one of the 1 trust anchors"
     assert looks == [(None, none), (None, none)]
     assert verdict.summary.startswith(f"path.valid: {none}")
+
+
+def certified(subject, key, issuer, issuer_key, *extensions, now):
+    """A certificate of a subject (a name and a key) by an issuer, with no more extensions than these and the keys'."""
+    builder = x509.CertificateBuilder(
+        issuer_name=issuer,
+        subject_name=subject,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - DAY,
+        not_valid_after=now + DAY,
+    )
+    keys = (
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+    )
+    for extension in (*keys, *extensions):
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_web_sites_key_is_no_cas(bare, world, now, looks):
+    """Whoever has a certificate for a site of his own, which is free, is no CA: what its key signs is not searched.
+
+    RFC 5280 s6.1.4(k): every certificate of a path but the leaf says that it is a CA's; his does not.
+    """
+    site = world.issue(names=["site.lab"])
+    rogue = LabAuthority("Mesh", now=now)
+    extensions = [extension.value for extension in rogue.root.extensions][:2]
+    crossed = certified(rogue.root.subject, rogue.root_key, site.leaf.subject, site.key, *extensions, now=now)
+    leaf, intermediate = rogue.issue(not_before=now - DAY, not_after=now + DAY, names=["a1.lab"]).chain
+    chain = (leaf, intermediate, crossed, *site.chain)
+    assert not bare.judge(Presented(ip_address("192.0.2.1"), "a1.lab", chain), now).allowed
+    assert looks == [(None, "no signature leads from it to one of the 1 trust anchors")] * 2
+
+
+def mesh(dice, now):
+    """Anchors, a leaf, and certificates by which four parties vouch for each other; some of these are no CAs."""
+    name, addresses = x509.Name.from_rfc4514_string, x509.SubjectAlternativeName([x509.DNSName("a.lab")])
+    server = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    parties = [(name(f"CN=CA {number}"), dice.choice(keys)) for number in (1, 2, 3, 3)]
+
+    def vouched(*extensions, subject=None):
+        subject = subject or dice.choice(parties)
+        return read_certificate(certified(*subject, *dice.choice(parties), *extensions, now=now))
+
+    def authority():
+        constraints = x509.BasicConstraints(ca=True, path_length=dice.choice((None, None, 0, 1)))
+        return x509.KeyUsage(False, False, False, False, False, True, True, False, False), constraints
+
+    anchors = [vouched(*authority()) for _ in range(2)]
+    others = [vouched(*(authority() if dice.random() < 0.8 else ()), server) for _ in range(dice.randint(1, 8))]
+    leaf = vouched(addresses, server, subject=(name("CN=leaf"), keys[0]))
+    return anchors, leaf, others
+
+
+def test_nothing_is_missed(now):
+    """Whatever the library finds among all that is shown, it finds among what is left of it, and nothing else."""
+    found = set()
+    for seed in range(120):
+        anchors, leaf, others = mesh(random.Random(seed), now)  # noqa: S311 - no secret
+        paths = PathVerifier([anchor.der for anchor in anchors])
+        left = anchored((leaf, *others), anchors)
+        whole = bool(paths._validate(leaf, others, "a.lab", now)[0])
+        assert whole is bool(left[:1] == [leaf] and paths._validate(leaf, left[1:], "a.lab", now)[0]), seed
+        found.add((whole, len(left) - 1 < len(others)))
+    assert found == {(True, True), (True, False), (False, True), (False, False)}
 
 
 def test_only_what_leads_to_an_anchor_is_searched(bare, world, now, looks):
