@@ -5,6 +5,8 @@ import os
 import select
 import sys
 
+from stubresolver.verify import printable
+
 # Syslog priorities that journald reads from the front of a line (sd-daemon(3)).
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -21,7 +23,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = record.getMessage() if self._journal else super().format(record)
-        line = " ".join(line.splitlines())
+        line = printable(" ".join(line.splitlines()), _LONGEST)
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}" if self._journal else line
 
 

@@ -62,6 +62,8 @@ _GLANCE = 64  # after so many units h2 takes what has come so far: what it decod
 # DATA in pieces of at least so many octets is no burden while somebody waits for it: an answer has at most 128 of them.
 _WORTH = 512
 
+_QUOTED = 200  # characters of what is wrong, in which a peer's words may be
+
 
 @dataclass(slots=True)
 class _Exchange:
@@ -260,7 +262,7 @@ class DohProtocol:
             # RFC 8484 s4.2.1: a status outside 2xx brings no DNS answer; 5xx and two others promise none was tried.
             retry = status.startswith(b"5") or status in _ELSEWHERE
             # RFC 9110 s15: "a three-digit integer code"; anything else is shown so that it cannot steer a terminal
-            shown = status.decode() if status.isdigit() else repr(status[:20])
+            shown = status.decode() if status.isdigit() and len(status) == 3 else repr(status[:20])
             self._fail(stream, f"HTTP status {shown}", events, retry=retry)
         elif kind.partition(b";")[0].strip().lower() != b"application/dns-message":
             shown = kind[:60].decode("ascii", "backslashreplace")
@@ -341,5 +343,7 @@ class DohProtocol:
 
     def _end(self, events: list[Event], problem: str) -> list[Event]:
         self._ended = True
-        events.append(Ended(f"protocol violation: {problem}", violation=True))
+        # h2 quotes what it was sent, as it came
+        shown = "".join(letter if letter.isprintable() else "?" for letter in problem[:_QUOTED])
+        events.append(Ended(f"protocol violation: {shown}", violation=True))
         return events

@@ -99,10 +99,13 @@ def short_reply(
 def error_reply(query: Query, rcode: int, info_code: int, text: str) -> bytes:
     """An error with its reason: an extended error (RFC 8914) for clients that speak EDNS, the bare RCODE for others.
 
-    The text is cut, at the end of a character, to what fits the client's size.
+    The text is cut, at the end of a character, to what fits the client's size; what is in it of a peer's words steers
+    no terminal.
     """
     if not query.has_edns:
         return short_reply(query, rcode)
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
     room = query.size - query.end - OPT_OCTETS - len(query.extra) - 6  # the option's code, length and INFO-CODE
     octets = text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore").encode()
     return short_reply(query, rcode, options=extended_error(info_code, octets))

@@ -67,24 +67,25 @@ def extended_error(info_code: int, text: bytes) -> bytes:
 def extended_errors(wire: bytes, start: int, end: int) -> bytes | None:
     """The extended errors among the options from `start` to `end`, as they stand; None where the options do not fit.
 
-    Each has an INFO-CODE at least, and EXTRA-TEXT is UTF-8 (RFC 8914 s2); others are left out, because some clients
-    would refuse the whole message for them.
+    Each has an INFO-CODE at least; others are left out. EXTRA-TEXT is UTF-8 "intended for human consumption" (RFC 8914
+    s2): for octets that are none some clients would refuse the whole message, and characters that steer a terminal are
+    for nobody's. Such a text is left out, its code stays.
     """
     found = b""
     position = start
     while position + 4 <= end:
         code, length = _OPTION.unpack_from(wire, position)
         after = position + 4 + length
-        if code == EXTENDED_ERROR and length >= 2 and _is_utf8(wire[position + 6 : after]):
-            found += wire[position:after]
+        if code == EXTENDED_ERROR and length >= 2:
+            text = wire[position + 6 : after]
+            found += wire[position:after] if _is_readable(text) else option(code, wire[position + 4 : position + 6])
         position = after
     return found if position == end else None
 
 
-def _is_utf8(octets: bytes) -> bool:
-    """Whether the octets are text."""
+def _is_readable(octets: bytes) -> bool:
+    """Whether the octets are text, and nothing but text."""
     try:
-        octets.decode()
+        return octets.decode().isprintable()
     except UnicodeDecodeError:
         return False
-    return True

@@ -27,11 +27,12 @@ def lines(reading):
 
 
 def test_lines_for_the_journal(pipe):
-    """sd-daemon(3): the priority stands in front; a line is one line, whatever is in it."""
+    """sd-daemon(3): the priority stands in front; a line is one line and steers no terminal, whatever is in it."""
     log = logging.getLogger("stubresolver")
     log.info("%s is fine", "all")
     log.error("two\nlines")
-    assert lines(pipe[0]) == ["<6>all is fine", "<3>two lines"]
+    log.error("\x1b[2Jgone")
+    assert lines(pipe[0]) == ["<6>all is fine", "<3>two lines", "<3>\\x1b[2Jgone"]
     os.close(pipe[0])
 
 

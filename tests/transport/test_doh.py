@@ -132,6 +132,18 @@ def test_status_that_is_none_is_shown_harmlessly(pair):
     assert pair.exchange() == [Failed(token, "HTTP status b'\\x1b[2Jxxxxxxxxxxxxxxxx'", retry=False)]
 
 
+def test_what_h2_quotes_is_shown_harmlessly(pair):
+    """It says which character of a header it does not like, and quotes the header as it came."""
+    token = pair.client.send_query(message(1))
+    pair.exchange()
+    pair.answer(token, message(0), [(b":status", b"200"), (b"x", b"a\nb" + b"x" * 1000)])
+    (ended,) = pair.exchange()
+    assert ended.violation
+    assert "in header value" in ended.reason
+    assert ended.reason.isprintable()
+    assert len(ended.reason) < 300
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "reason"),
     [

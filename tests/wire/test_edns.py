@@ -19,7 +19,7 @@ from stubresolver.wire.edns import (
     upstream_query,
     upstream_query_of,
 )
-from stubresolver.wire.opt import extended_errors
+from stubresolver.wire.opt import extended_error, extended_errors, option
 from stubresolver.wire.query import Query
 
 
@@ -135,6 +135,15 @@ def test_extra_options_in_every_rendering():
     assert dns.message.from_wire(short_reply(without, 0)).edns == -1
 
 
+@pytest.mark.parametrize("text", ["\x1b[2J", "one\ntwo", "a\0b", "\x7f", "\u202egpj"])
+def test_nobodys_words_steer_a_terminal(text):
+    """Of an extended error with more than letters in its text the code is handed on; in ours a "?" stands for each."""
+    sent = extended_error(22, text.encode())
+    assert extended_errors(sent, 0, len(sent)) == extended_error(22, b"")
+    (option,) = dns.message.from_wire(error_reply(make(), 2, 22, f"got {text}")).options
+    assert option.text == "got " + "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def test_extended_errors_of_options():
     """Of all options the extended errors are taken, in their order; options that do not fit give None."""
     first, padding, second = (
@@ -145,6 +154,6 @@ def test_extended_errors_of_options():
     assert extended_errors(first + padding + second, 0, 19) == first + second
     assert extended_errors(padding, 0, 6) == b""
     assert extended_errors(bytes.fromhex("000f000100"), 0, 5) == b""  # shorter than an INFO-CODE
-    assert extended_errors(bytes.fromhex("000f0003000080") + first, 0, 13) == first  # text that is no UTF-8
+    assert extended_errors(bytes.fromhex("000f0003000080") + first, 0, 13) == option(15, b"\0\0") + first  # no UTF-8
     assert extended_errors(first, 0, 5) is None
     assert extended_errors(first + b"\0", 0, 7) is None
