@@ -42,6 +42,7 @@ def make_file(path: Path) -> Identity:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         raise EvidenceError(f"{path.parent} is no folder") from None
+    _require_own_folder(path.parent)
     # O_RDONLY: a file that cannot be written can still be looked into. A pipe is not waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
@@ -153,6 +154,17 @@ def set_aside(path: Path) -> tuple[str, ...]:
         return ()
     ours = (file for file in beside if file.name.startswith(f"{path.name}{_ASIDE}"))
     return tuple(sorted(str(file) for file in ours if not file.name.endswith(_BESIDE)))
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Raise `EvidenceError` for a folder in which others can put files, be it sticky like /tmp.
+
+    What lies beside a database under the name of its journal is played into it, whoever put it there
+    (sqlite.org/fileformat2.html, s3): the mode of the file itself protects nothing then.
+    """
+    mode = folder.stat().st_mode
+    if mode & 0o022:
+        raise EvidenceError(f"others can put files into {folder} (mode {stat.S_IMODE(mode):04o}): chmod go-w {folder}")
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:

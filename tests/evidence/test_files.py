@@ -156,6 +156,19 @@ def test_what_others_may_write_is_no_evidence(damaged, mode):
     make_file(damaged)
 
 
+@pytest.mark.parametrize("mode", [0o1777, 0o775, 0o702])
+def test_no_evidence_where_others_can_put_a_journal_beside_it(damaged, mode):
+    """SQLite plays a journal that it finds into the database: whoever may put one there writes in it, root's too."""
+    damaged.parent.chmod(mode)
+    refusal = f"others can put files into {damaged.parent} .mode {mode:04o}.: chmod go-w"
+    with pytest.raises(EvidenceError, match=refusal):
+        make_file(damaged)
+    damaged.unlink()
+    with pytest.raises(EvidenceError, match=refusal):
+        make_file(damaged)
+    assert not damaged.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 def test_what_belongs_to_somebody_else_is_no_evidence(damaged):
     """Who may put files into the folder puts none in our way; the service's own folder may be looked into by root."""
