@@ -119,19 +119,38 @@ class Asking:
     ) -> bytes:
         """What comes of a query after its first turn."""
         while result is None:
-            among = None if channel.silent else self._lines.kin(channel)
-            if among != []:
-                return await self._race(late, channel, exchange, among)
+            if channel.silent:
+                return await self._race(late, channel, exchange.answer())
+            if kin := self._lines.kin(channel):
+                after_all = self._after_all(Late(late.query), channel, exchange)
+                return await self._race(late, channel, after_all, kin)
             result = await _outcome(exchange)
         if isinstance(result, ChannelClosed):
-            if channel.ended == MOVED:
-                return await self._connected_and_asked(late)
-            return await self._ask_elsewhere(late, channel)
+            return await self._ask_anew(late, channel)
         if not _is_final(late.query, result):
             return await self._second_opinion(late, channel, result)
         if isinstance(result, UpstreamError):
             raise result
         return result
+
+    async def _after_all(self, late: Late, channel: Channel, exchange: Exchange) -> bytes:
+        """The answer of a connection that answers others; anybody's, where it ends or goes silent in the meantime."""
+        result: bytes | UpstreamError | None = None
+        while result is None:
+            if channel.silent:
+                return await self._race(late, channel, exchange.answer())
+            result = await _outcome(exchange)
+        if isinstance(result, ChannelClosed):
+            return await self._ask_anew(late, channel)
+        if isinstance(result, UpstreamError):
+            raise result
+        return result
+
+    async def _ask_anew(self, late: Late, ended: Channel) -> bytes:
+        """Ask once more what was asked on a connection that has ended."""
+        if ended.ended == MOVED:
+            return await self._connected_and_asked(late)
+        return await self._ask_elsewhere(late, ended)
 
     async def _ask_elsewhere(self, late: Late, avoid: Channel, among: list[Line] | None = None) -> bytes:
         while True:
@@ -144,7 +163,7 @@ class Asking:
                 if late.again:
                     return await exchange.answer()
                 late.again = True
-                return await self._race(late, channel, exchange, self._third(avoid, channel))
+                return await self._race(late, channel, exchange.answer(), self._third(avoid, channel))
             except ChannelClosed:
                 if channel.ended == MOVED:
                     continue
@@ -181,7 +200,9 @@ class Asking:
             return late.fallback
         raise error or _another_question(channel)
 
-    async def _race(self, late: Late, slow: Channel, exchange: Exchange, among: list[Line] | None = None) -> bytes:
+    async def _race(
+        self, late: Late, slow: Channel, after_all: Awaitable[bytes], among: list[Line] | None = None
+    ) -> bytes:
         """The first good answer: from the slow or silent channel after all, or from elsewhere."""
         is_silent = slow.silent
         errors: list[UpstreamError] = []
@@ -205,7 +226,7 @@ class Asking:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(functools.partial(take, exchange.answer(), late_one=True))
+            nursery.start_soon(functools.partial(take, after_all, late_one=True))
             nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, slow, among), late_one=False))
         if answers:
             return next((answer for answer in answers if _is_final(late.query, answer)), answers[0])

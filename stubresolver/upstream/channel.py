@@ -130,6 +130,8 @@ class Channel:
         """Nobody waits for this exchange any more."""
         exchange.woken = None
         self._release(exchange)
+        if exchange.told and not self.silent and not self.outstanding:
+            self._silent_since = None  # others were answered, and it alone is not: that is no silence
 
     def retire(self) -> None:
         """Take no more queries, send none that still waits, and end when the last outstanding one is answered."""

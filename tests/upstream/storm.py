@@ -29,7 +29,8 @@ REFUSED = verdict(Finding(Rule.PATH_VALID, Outcome.FAIL, "leaf", "a stranger's")
 
 REACH = ("reset", "dropped", "unreachable")  # no connection comes about
 SHAKES = ("mute", "alert", "stranger")  # TCP stands, and no connection comes of it
-MANNERS = ("silent", "slow", "fails", "lies", "floods", "leaves", "resets", "goes away", "closes idle")
+LOSES = "loses"  # one query in five; all others are answered
+MANNERS = ("silent", "slow", LOSES, "fails", "lies", "floods", "leaves", "resets", "goes away", "closes idle")
 FAULTS = (*REACH, *SHAKES, *MANNERS)
 GOOD = "good"
 
@@ -305,6 +306,8 @@ class World:
         self.queries[host.upstream] += 1
         match host.fault:
             case "silent":
+                return None
+            case "loses" if self.chance.random() < 1 / 5:
                 return None
             case "fails":
                 return query[:2] + b"\x81\x82" + query[4:]

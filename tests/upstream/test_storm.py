@@ -19,13 +19,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from stubresolver.errors import UpstreamError
 from stubresolver.upstream import Judged, Pool, UpstreamOptions, parse_upstream
 from stubresolver.upstream.refusals import DIALS, MINUTE
-from tests.upstream.storm import FAULTS, GOOD, REACH, World, query
+from tests.upstream.storm import FAULTS, GOOD, LOSES, REACH, World, query
 
 TIMEOUT = UpstreamOptions().query_timeout
 ONE = [parse_upstream("tls://127.0.1.1")]
 TWO = [parse_upstream(f"tls://127.0.1.{n}") for n in (1, 2)]
 MIXED = [parse_upstream("tls://127.0.1.1"), parse_upstream("https://127.0.1.2")]
 HOSTS = ("127.0.1.1", "127.0.1.2", "[::1]", "[::2]")
+# Two of one provider, and one of another where there are two providers.
+DOTS = [parse_upstream(f"tls://127.0.1.{n}") for n in (1, 3, 2)]
+BOTH = [parse_upstream(upstream) for upstream in ("tls://127.0.1.1", "https://127.0.1.1", "tls://127.0.1.2")]
 EIGHT = [parse_upstream(f"{scheme}://{host}") for scheme in ("tls", "https") for host in HOSTS]
 
 
@@ -45,6 +48,7 @@ class Storm:
         self.bad = []  # (asked at, told at, what)
         self.good = deque(maxlen=1)  # when the last sound answer came
         self.late = []
+        self.longest = 0.0  # that anybody has waited for
         self.free_at = float("-inf")
         named = {upstream: f"provider {1 + upstream.address.packed[-1] % providers}" for upstream in upstreams}
         demands = dict.fromkeys(upstreams, self.world.demands)
@@ -70,6 +74,7 @@ class Storm:
             self.replies[number] += 1
             sound = isinstance(result, bytes) and result == wire[:2] + b"\x81\x80" + wire[4:]
             assert isinstance(result, bytes | UpstreamError), result
+            self.longest = max(self.longest, now - at)
             if now > at + TIMEOUT + 1e-6:
                 self.late.append((at, now, result))
             if sound:
@@ -143,8 +148,9 @@ class Storm:
             opened = [wire for wire in host.wires if not wire.closed]
             assert len(opened) <= 6, (len(opened), self.said())
             self._check_refused(host, now)
+            # who says goodbye after each answer is dialled for each query; twenty a second are asked
             recent = [at for at in host.dialled if at > now - 10]
-            assert len(recent) <= 100, (host.upstream, len(recent), self.said())
+            assert len(recent) <= 200, (host.upstream, len(recent), self.said())
 
     def _check_refused(self, host, now):
         since = max(self.free_at, now - MINUTE)
@@ -280,7 +286,39 @@ async def outages(upstreams, seed, seconds, **how):
     return it
 
 
-KINDS = {"storm": storm, "one": one_at_a_time, "outages": outages}
+async def losses(upstreams, seed, seconds, **how):
+    """One host at a time loses queries, and its connections end by chance: its provider's other one has the answers."""
+    random.seed(seed)
+    async with trio.open_nursery() as outer:
+        it = Storm(upstreams, seed, outer, **how)
+        chance, hosts = it.chance, list(it.world.hosts.values())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(it.pool.run)
+            await trio.sleep(1)
+            with trio.move_on_after(seconds):
+                async with trio.open_nursery() as inner:
+                    inner.start_soon(it.load, 20.0, False)
+                    while True:
+                        host = chance.choice(hosts[:2])
+                        it.world.afflict(host, LOSES)
+                        it.log.append((trio.current_time(), LOSES, str(host.upstream)))
+                        for _ in range(chance.randrange(1, 5)):
+                            await trio.sleep(chance.uniform(1, 10))
+                            if chance.random() < 0.4:
+                                it.world.kill(host)
+                            it.check()
+                            assert not it.bad, (it.bad[0], it.said())
+                            assert it.longest < 3.0, (it.longest, it.said())
+                        it.world.afflict(host, GOOD)
+                        await trio.sleep(TIMEOUT)  # else both lose the same query
+            await peace(it)
+            assert it.longest < 3.0, (it.longest, it.said())
+            assert not any(it.world.queries[host.upstream] for host in hosts[2:])
+            nursery.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+    return it
+
+
 WORLDS = [
     (upstreams, providers, order)
     for upstreams in (ONE, TWO, MIXED, EIGHT)
@@ -288,17 +326,18 @@ WORLDS = [
     for order in ("latency", "strict")
     if providers == 1 or upstreams is not ONE
 ]
+SEVERAL = [world for world in WORLDS if world[0] is not ONE]
+PAIRS = [(upstreams, 2, order) for upstreams in (DOTS, BOTH, BOTH[1::-1] + BOTH[2:]) for order in ("latency", "strict")]
+KINDS = {storm: WORLDS, one_at_a_time: SEVERAL, outages: WORLDS, losses: PAIRS}
 
 
 def main(seconds: float, seed: int) -> int:
     """Storm after storm until the time is over; how many failed."""
     end, failed = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        for kind, run in KINDS.items():
-            for upstreams, providers, order in WORLDS:
-                if run is one_at_a_time and len(upstreams) == 1:
-                    continue
-                label = f"{kind}, {len(upstreams)} upstreams, {providers} providers, {order}, seed {seed}"
+        for run, worlds in KINDS.items():
+            for upstreams, providers, order in worlds:
+                label = f"{run.__name__}, {len(upstreams)} upstreams, {providers} providers, {order}, seed {seed}"
                 try:
                     it = play(run, upstreams, seed, 600.0, providers=providers, order=order)
                     sys.stdout.write(f"well    {label}: {it.asked} asked, {len(it.bad)} without a good answer\n")
@@ -333,6 +372,12 @@ def test_one_host_at_fault_is_no_clients_concern(upstreams, order):
 def test_network_that_comes_back_is_found_within_a_second(upstreams):
     """Whether it was told or not, and however long it was away."""
     play(outages, upstreams, 1, 200.0)
+
+
+@pytest.mark.parametrize("upstreams", [DOTS, BOTH], ids=["dot", "dot and doh"])
+def test_lost_queries_are_answered_by_the_same_provider(upstreams):
+    """Within three seconds, and no other provider hears of any."""
+    play(losses, upstreams, 1, 60.0, providers=2)
 
 
 if __name__ == "__main__":
