@@ -103,27 +103,27 @@ def test_paths_count_from_the_folder_of_the_file() -> None:
             'trust.upstreams."tls://1.1.1.1"',
             "path of a policy file",
         ),
-        ("upstreams = []", "upstreams", "length >= 1"),
+        ("upstreams = []", "upstreams", "got an empty list, expected a list in brackets"),
         ('upstreams = ["tls://dns.example"]', "upstreams[0]", "not an IP address"),
         ('upstreams = ["udp://1.1.1.1"]', "upstreams[0]", "'udp'"),
         ('upstreams = ["tls://1.1.1.1", "tls://1.1.1.1:853"]', "upstreams", "twice"),
-        ("upstreams = 3", "upstreams", "array"),
+        ("upstreams = 3", "upstreams", "got 3, expected a list in brackets"),
         ('[listen]\naddresses = ["[::1]:53", "::1"]', "listen.addresses", "twice"),
-        ("[listen]\naddresses = []", "listen.addresses", "length >= 1"),
+        ("[listen]\naddresses = []", "listen.addresses", "got an empty list, expected a list in brackets"),
         ('[listen]\naddresses = ["localhost:53"]', "listen.addresses[0]", "not an IP address"),
-        ("[listen]\ntcp_clients = 0", "listen.tcp_clients", ">= 1"),
-        ("[cache]\nmax_ttl = true", "cache.max_ttl", "int"),
-        ("[local]\nhosts = '/etc/hosts'", "local.hosts", "array"),
-        ("[local]\nspecial = {onion = 1}", "local.special[...]", "bool"),
-        ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", "'drop'"),
+        ("[listen]\ntcp_clients = 0", "listen.tcp_clients", "got 0, expected a whole number from 1 to 4096"),
+        ("[cache]\nmax_ttl = true", "cache.max_ttl", "got true, expected a whole number"),
+        ("[local]\nhosts = '/etc/hosts'", "local.hosts", 'write ["/etc/hosts"]'),
+        ("[local]\nspecial = {onion = 1}", "local.special", "expected true or false"),
+        ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", 'got "drop"'),
         ("[local]\nblock_lists = [{file = 'x', answer = 'drop'}]", "local.block_lists[0].answer", 'or "refused"'),
         ("[upstream]\norder = 'fast'", "upstream.order", 'expected "latency" or "strict"'),
-        ("[local]\nblock_lists = ['x']", "local.block_lists[0]", "object"),
+        ("[local]\nblock_lists = ['x']", "local.block_lists[0]", "expected a table"),
         ("[cache]\nmax_tll = 5", "cache.max_tll", "unknown"),
         ("[trsut]\npolicy = ''", "trsut", "unknown"),
-        ("[trust]\npolicy = 7", "trust.policy", "str"),
-        ("[upstream]\nquery_timeout = '4'", "upstream.query_timeout", "float"),
-        ("listen = 1", "listen", "object"),
+        ("[trust]\npolicy = 7", "trust.policy", "got 7, expected text in quotes"),
+        ("[upstream]\nquery_timeout = '4'", "upstream.query_timeout", 'got "4", expected a number from 0.05 to 60'),
+        ("listen = 1", "listen", "got 1, expected a table"),
         ("= 3", "", "not TOML"),
         (f"x = {'1' * 5000}", "", "not TOML"),
         (f"x = {'[' * 100_000}", "", "not TOML"),
@@ -136,6 +136,36 @@ def test_broken_file_is_named_with_its_key(text: str, key: str, words: str) -> N
     assert caught.value.file == "mine.toml"
     assert caught.value.key == key
     assert words in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\n[cache]\nmin_ttl = -1", "cache.min_ttl: line 3: got -1, expected a whole number from 0 to 3600"),
+        ("[upstream]\nsilence = nan", "upstream.silence: line 2: got nan, expected a number from 0.05 to 60"),
+        ("[cache]\nstale = 'yes'", 'cache.stale: line 2: got "yes", expected true or false, without quotes'),
+        ("[upstream]\norder = 'fast'", 'upstream.order: line 2: got "fast", expected "latency" or "strict"'),
+        ("[local]\nrecords = 3", "local.records: line 2: got 3, expected text in quotes"),
+        ("[local]\nspecial = { test = 3 }", "local.special: line 2: each value in it: expected true or false"),
+        (
+            "upstreams = 'tls://1.1.1.1'",
+            'upstreams: line 1: got "tls://1.1.1.1", expected a list in brackets, of 1 to 64 entries; write ["tls://1.1',
+        ),
+        ("upstreams = ['tls://1.1.1.1',\n'tls://a.example']", "upstreams[1]: line 2: upstream 'tls://a.example': "),
+        ("[forward]\nzone = 'a'", "forward: line 1: got a table, expected a list of tables { zone, zones, upstreams"),
+        ("[[forward]]\nzone = 'a'", "forward[0].upstreams: line 1: missing key, expected a list in brackets"),
+        ("[[forward]]\nx = 1", "forward[0].x: line 2: unknown key; take it out; an entry knows zone, "),
+        ("[cach]\nstale = true", "cach: line 1: unknown key; write cache"),
+        ("[cache]\nmax_tll = 1", "cache.max_tll: line 2: unknown key; write max_ttl"),
+        ("query_timeout = 3", "query_timeout: line 1: unknown key; it belongs into the table [upstream]"),
+        ("mode = 'report'", "mode: line 1: unknown key; take it out; the file knows upstreams, providers, "),
+    ],
+)
+def test_mistake_is_told_in_plain_words_with_its_line(text: str, told: str) -> None:
+    """What was got, what was expected, and where the remedy follows from that, the remedy."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"mine.toml: {told}")
 
 
 def test_file_that_is_no_text_is_refused() -> None:

@@ -87,7 +87,7 @@ def parse_profile(octets: bytes, file: str, path: Path | None = None) -> Profile
     try:
         head = msgspec.convert(tables, _Head)
     except msgspec.ValidationError as error:
-        raise config_error(shown, error, _Head) from None
+        raise config_error(shown, error, tables, _Head) from None
     if not head.name.isprintable() or head.name != head.name.strip():
         raise ConfigError(shown, "name", f"got {head.name!r}, expected one line of text")
     upstreams = []

@@ -4,7 +4,6 @@ Only composes: each module owns its options and their defaults, this one reads t
 says where an error stands. No file is needed; without one everything has its default.
 """
 
-import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -26,7 +25,7 @@ from stubresolver.local import LocalOptions
 from stubresolver.resolve import ResolverOptions
 from stubresolver.serve import ListenAddress, ListenOptions, parse_listen_address
 from stubresolver.upstream import Upstream, UpstreamOptions, parse_upstream
-from stubresolver.verify import config_error
+from stubresolver.verify import config_error, key_lines, line_of, read_policy_tables
 
 DEFAULT_FILE = Path("/etc/stubresolver/stubresolver.toml")  # read if it is there and no other is named
 
@@ -142,6 +141,16 @@ def load_settings(path: Path | None) -> Settings:
 
 def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
     """Read a configuration from its octets; `folder` is where relative paths count from. Raises `ConfigError`."""
+    try:
+        return _parse(octets, name, folder)
+    except ConfigError as error:
+        if error.file == name and error.key and (line := line_of(key_lines(octets.decode("utf-8")), error.key)):
+            raise ConfigError(name, error.key, f"line {line}: {error.problem}") from None
+        raise
+
+
+def _parse(octets: bytes, name: str, folder: Path) -> Settings:
+    """The same but for the line that an error stands on."""
     document = _read(octets, name)
     profiles = read_profiles(document.providers, name, folder)
     upstreams = _upstreams(document, profiles, name)
@@ -177,14 +186,11 @@ def parse_settings(octets: bytes, name: str, folder: Path) -> Settings:
 
 def _read(octets: bytes, name: str) -> Document:
     """The tables of the file, each key known and of its type; raises `ConfigError`."""
+    tables = read_policy_tables(octets, name)
     try:
-        return msgspec.convert(tomllib.loads(octets.decode("utf-8")), Document)
-    except UnicodeDecodeError as error:
-        raise ConfigError(name, "", f"not UTF-8 text (octet {error.start})") from None
+        return msgspec.convert(tables, Document)
     except msgspec.ValidationError as error:
-        raise config_error(name, error, Document) from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting beyond Python's limits
-        raise ConfigError(name, "", f"not TOML: {error}") from None
+        raise config_error(name, error, tables, Document) from None
 
 
 def _addresses(document: Document, name: str) -> tuple[ListenAddress, ...]:

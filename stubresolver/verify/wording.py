@@ -1,7 +1,7 @@
-"""What is wrong with a policy file, in words to act upon: what was got, what was expected, what to write.
+"""What is wrong with a policy or configuration file, in words to act upon: what was got, expected, is to be written.
 
-A fault names its key; the expectation stands beside each field's type (`msgspec.Meta`), so that the two cannot drift
-apart. PURE.
+A fault names its key; the expectation stands beside each field's type (`msgspec.Meta`) or follows from it, so that the
+two cannot drift apart. PURE.
 """
 
 import difflib
@@ -10,6 +10,7 @@ import typing
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from stubresolver.errors import ConfigError
 from stubresolver.verify.certificate import printable
@@ -29,13 +30,22 @@ class Fault(ValueError):
         self.line = line  # where the key alone does not tell it
 
 
-def config_error(file: str, error: msgspec.ValidationError, schema: type) -> ConfigError:
-    """Turn msgspec's "Expected `int`, got `str` - at `$.ct.minimum_scts`" into file, key and problem."""
-    key, _, problem = _taken_apart(error)
-    if problem.startswith("Invalid enum value"):  # which does not say what was expected
-        choices = typing.get_args(_type(_parts(key), schema))
-        problem = f"{problem}; expected {' or '.join(map(shown, choices))}"
-    return ConfigError(file, key, problem)
+def config_error(file: str, error: msgspec.ValidationError, tables: dict[str, Any], schema: type) -> ConfigError:
+    """Turn msgspec's "Expected `int`, got `str` - at `$.cache.min_ttl`" into file, key, what was got and expected."""
+    key, table, problem = _taken_apart(error)
+    if problem == "unknown key":
+        remedy = _home_of(key[len(table) :].lstrip("."), table, schema, _homes(schema))
+        return ConfigError(file, key, f"{problem}; {remedy}")
+    bare = key.removesuffix("[...]")  # some value in a table of names that are not ours
+    node = _node(_parts(bare), schema)
+    if node is None or not (problem == "missing key" or problem.startswith(("Expected `", "Invalid enum value"))):
+        return ConfigError(file, key, problem)  # an option's own words
+    if bare != key and isinstance(node, inspect.DictType):
+        return ConfigError(file, bare, f"each value in it: expected {_expected(node.value_type)}")
+    value = _value(_parts(key), tables)
+    got = problem if problem == "missing key" else f"got {shown(value)}"
+    remedy = f"; write [{shown(value)}]" if isinstance(value, str) and _lists_text(node) else ""
+    return ConfigError(file, key, f"{got}, expected {_expected(node)}{remedy}")
 
 
 def fault(error: msgspec.ValidationError, tables: dict[str, Any], schema: type, examples: dict[str, Any]) -> Fault:
@@ -60,7 +70,9 @@ def shown(value: object) -> str:
             return str(value).lower()
         case str():
             return f'"{printable(value, 80)}"'
-        case int() | float():
+        case float():
+            return str(value)
+        case int():
             return str(value) if abs(value) < 10**18 else "a number of many digits"
         case list():
             return "a list" if value else "an empty list"
@@ -101,7 +113,78 @@ def _home_of(name: str, table: str, schema: type, examples: dict[str, Any]) -> s
         return f"it belongs into the table [{homes[0]}]"
     if near := difflib.get_close_matches(name, names, 1):
         return f"write {near[0]}"
-    return f"take it out; {'an entry' if table.endswith(']') else f'[{table}]'} knows {', '.join(names)}"
+    where = "an entry" if table.endswith("]") else f"[{table}]" if table else "the file"
+    return f"take it out; {where} knows {', '.join(names)}"
+
+
+def _homes(schema: type) -> dict[str, Any]:
+    """The tables of a file, each with the keys that it knows."""
+    found = {field.name: _node([field.name], schema) for field in msgspec.structs.fields(schema)}
+    return {
+        name: [field.encode_name for field in node.fields]
+        for name, node in found.items()
+        if isinstance(node, inspect.StructType)
+    }
+
+
+def _node(parts: list[str | int], schema: type) -> inspect.Type | None:
+    """What may stand at a path of the schema; None where it has no such path."""
+    here: inspect.Type | None = inspect.type_info(schema)
+    for part in parts:
+        found: inspect.Type | None = None
+        for each in _choices(here):
+            if isinstance(part, int) and isinstance(each, inspect.VarTupleType):
+                found = each.item_type
+            elif isinstance(each, inspect.StructType):
+                found = next((field.type for field in each.fields if field.encode_name == part), found)
+        here = found
+    return here
+
+
+def _choices(node: inspect.Type | None) -> list[inspect.Type]:
+    """What a value may be, but for nothing at all, which TOML cannot say."""
+    nodes = node.types if isinstance(node, inspect.UnionType) else () if node is None else (node,)
+    return [each for each in nodes if not isinstance(each, inspect.NoneType)]
+
+
+def _lists_text(node: inspect.Type) -> bool:
+    """Whether a list of texts is expected, and no single one."""
+    choices = _choices(node)
+    texts = [isinstance(each, inspect.VarTupleType) and isinstance(each.item_type, inspect.StrType) for each in choices]
+    return len(choices) == 1 and texts[0]
+
+
+def _expected(node: inspect.Type) -> str:
+    """What may stand there, in words."""
+    return " or ".join(map(_one_expected, _choices(node)))
+
+
+def _one_expected(node: inspect.Type) -> str:
+    match node:
+        case inspect.BoolType():
+            return "true or false, without quotes"
+        case inspect.IntType(ge=least, le=most):
+            return f"a whole number{_bounds(least, most)}"
+        case inspect.FloatType(ge=least, le=most):
+            return f"a number{_bounds(least, most)}"
+        case inspect.StrType(min_length=least, max_length=most):
+            return f"text in quotes{_sized(least, most, 'characters')}"
+        case inspect.LiteralType(values=values):
+            return " or ".join(map(shown, values))
+        case inspect.VarTupleType(item_type=inspect.StructType(fields=fields)):
+            return f"a list of tables {{ {', '.join(field.encode_name for field in fields)} }}"
+        case inspect.VarTupleType(min_length=least, max_length=most):
+            return f"a list in brackets{_sized(least, most, 'entries')}"
+    return "a table"
+
+
+def _bounds(least: float | None, most: float | None) -> str:
+    return "" if least is None or most is None else f" from {least:.12g} to {most:.12g}"
+
+
+def _sized(least: int | None, most: int | None, what: str) -> str:
+    """How long it may be; what is merely not empty is said by what was got."""
+    return "" if most is None else f", of {least or 0} to {most} {what}"
 
 
 def _type(parts: list[str | int], schema: type) -> Any:
