@@ -4,12 +4,14 @@ The records were proved well formed by `Answer.parse`; the RDATA of SVCB and HTT
 not hold together the rest of it is left out. Pure.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from stubresolver.wire.codes import AAAA, CNAME, DNAME, HTTPS, SVCB, A
 from stubresolver.wire.names import after_name, read_once
 
+_PARAMETER = struct.Struct(">HH")  # SvcParamKey, and how many octets its value has: RFC 9460 s2.2
 _HINTS: Final = {4: (A, 4), 6: (AAAA, 16)}  # SvcParamKeys ipv4hint and ipv6hint: RFC 9460 s7.3
 
 
@@ -56,7 +58,7 @@ def _hints(rdata: bytes) -> Iterator[tuple[int, bytes]]:
         position += rdata[position] + 1
     position += 1
     while position + 4 <= len(rdata):
-        key, length = (int.from_bytes(rdata[at : at + 2]) for at in (position, position + 2))
+        key, length = _PARAMETER.unpack_from(rdata, position)
         value = rdata[position + 4 : position + 4 + length]
         position += 4 + length
         if key in _HINTS and position <= len(rdata):

@@ -15,6 +15,9 @@ POINTER = 0xC0  # RFC 1035 s4.1.4: the first two bits of a pointer's first octet
 # Twice as many octets as the largest message has. A pointer reaches 16 KiB far (RFC 1035 s4.1.4), where an honest one
 # has some hundred names of some dozen octets to point to, at most; one that lies has 16,000 of 255, and each is walked.
 MOST_POINTED_TO = 131_072
+# What one pointer on such a walk counts for beside its octets: names of two octets a part, each at the end of the one
+# before, cost ten times as much. An honest name has three parts or four.
+_A_PART = 16
 
 
 def skip_name(
@@ -25,7 +28,7 @@ def skip_name(
     What it proves must stay true of every rendering, in which TTLs are others. `ttls` says where those stand that come
     before the name, in order, counted from `base`. `proved` spares a walk that was made before: what the names before
     this one pointed to, and how many octets it is; the names of a message must be proved in their order. At place 0,
-    where no name is, it has the sum of these.
+    where no name is, it has the sum of these, and of what their parts cost.
     """
     start = position
     while length := wire[position]:
@@ -33,10 +36,10 @@ def skip_name(
             target = _target(wire, position, start)
             octets = None if proved is None else proved.get(target)
             if octets is None:
-                octets = _prove_expansion(wire, target, start, base, ttls)
+                octets, parts = _prove_expansion(wire, target, start, base, ttls)
                 if proved is not None:
                     proved[target] = octets
-                    proved[0] = proved.get(0, 0) + octets
+                    proved[0] = proved.get(0, 0) + octets + _A_PART * parts
                     if proved[0] > MOST_POINTED_TO:
                         raise MalformedAnswer(f"pointers to names of more than {MOST_POINTED_TO} octets together")
             if position - start + octets > 255:
@@ -48,21 +51,23 @@ def skip_name(
     return position + 1
 
 
-def _prove_expansion(wire: bytes, position: int, end: int, base: int, ttls: Sequence[int]) -> int:
-    """Prove what a pointer leads to, which must end before `end`; how many octets it is, the root's included.
+def _prove_expansion(wire: bytes, position: int, end: int, base: int, ttls: Sequence[int]) -> tuple[int, int]:
+    """Prove what a pointer leads to, which must end before `end`.
+
+    How many octets it is, the root's included, and how many more pointers are on the way.
 
     What it leads to begins and ends before the part of the name that has the pointer: loops cannot be. No octet in
     there may be one of a TTL.
     """
     octets, start = 1, position
-    for _ in range(127):  # a name has at most 127 labels, and each pointer is worth one
+    for parts in range(127):  # a name has at most 127 labels, and each pointer is worth one
         while position < end:
             length = wire[position]
             last = position + length if length < 64 else position
             if last >= base and _moves(position - base, last - base, ttls):
                 raise MalformedAnswer(f"a name that runs through a TTL between {position} and {last}")
             if not length and octets <= 255:
-                return octets
+                return octets, parts
             if not 0 < length < 64:
                 break
             position += length + 1

@@ -142,6 +142,20 @@ def test_different_names_to_point_to_have_an_end(kind, data):
     assert wire.looks < 4 * len(wire)
 
 
+def test_names_of_many_parts_have_an_end_sooner():
+    """Each name ends where the one before begins, 120 times in a row: two octets a part, and every part is a look."""
+    found, places, position = [], [PARENT], START
+    while position < LARGEST_POINTER - 12:
+        above = places[-1] if len(places) % 120 else PARENT
+        found.append(record(pointer(12), NS, b"\1b" + pointer(above)))
+        places.append(position + 12)
+        position += len(found[-1])
+    wire = Counted(message(found))
+    with pytest.raises(MalformedAnswer, match="pointers to names of more than 131072 octets together"):
+        Answer.parse(wire, QUERY)
+    assert wire.looks < 4 * len(wire)
+
+
 def test_as_many_names_to_point_to_as_there_is_room_for_are_fine():
     """An honest answer of 64 KiB: servers of different names in a deep zone, each with its address."""
     zone = b"".join(b"\1%x" % (number % 16) for number in range(32)) + b"\3ip6\4arpa\0"

@@ -80,7 +80,8 @@ def test_length_counts_for_each_name_that_points_there(labels, fits):
     wire = bytes(12) + octets + pointer + b"\1y" * labels + pointer
     start, proved = 12 + len(octets), {}
     assert skip_name(wire, start, proved=proved) == start + 2
-    assert proved == {int.from_bytes(pointer) & 0x3FFF: 253, 0: 253}
+    assert proved.pop(0) > 253  # its parts count, too
+    assert proved == {int.from_bytes(pointer) & 0x3FFF: 253}
     if fits:
         assert skip_name(wire, start + 2, proved=proved) == len(wire)
     else:
