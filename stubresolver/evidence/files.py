@@ -9,7 +9,9 @@ at once, the second sees that another file is there by then and leaves it alone.
 import contextlib
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -162,9 +164,19 @@ def _require_own_folder(folder: Path) -> None:
     What lies beside a database under the name of its journal is played into it, whoever put it there
     (sqlite.org/fileformat2.html, s3): the mode of the file itself protects nothing then.
     """
-    mode = folder.stat().st_mode
-    if mode & 0o022:
-        raise EvidenceError(f"others can put files into {folder} (mode {stat.S_IMODE(mode):04o}): chmod go-w {folder}")
+    status = folder.stat()
+    if status.st_mode & 0o002 or (status.st_mode & 0o020 and not _is_private_group(status)):
+        mode = stat.S_IMODE(status.st_mode)
+        raise EvidenceError(f"others can put files into {folder} (mode {mode:04o}): chmod go-w {folder}")
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    """Whether the group is the owner's alone: by its name, as many systems make one for each user (useradd -U)."""
+    try:
+        group, owner = grp.getgrgid(status.st_gid), pwd.getpwuid(status.st_uid)
+    except KeyError:
+        return False
+    return group.gr_name == owner.pw_name and group.gr_gid == owner.pw_gid and set(group.gr_mem) <= {owner.pw_name}
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:

@@ -1,6 +1,9 @@
 """A damaged file gets another name with all that belongs to it; nothing is deleted, nothing written over."""
 
+import contextlib
+import grp
 import os
+import pwd
 import sqlite3
 import subprocess
 import sys
@@ -157,8 +160,9 @@ def test_what_others_may_write_is_no_evidence(damaged, mode):
 
 
 @pytest.mark.parametrize("mode", [0o1777, 0o775, 0o702])
-def test_no_evidence_where_others_can_put_a_journal_beside_it(damaged, mode):
+def test_no_evidence_where_others_can_put_a_journal_beside_it(damaged, mode, monkeypatch):
     """SQLite plays a journal that it finds into the database: whoever may put one there writes in it, root's too."""
+    monkeypatch.setattr(grp, "getgrgid", lambda _gid: grp.struct_group(("staff", "x", os.getegid(), [])))
     damaged.parent.chmod(mode)
     refusal = f"others can put files into {damaged.parent} .mode {mode:04o}.: chmod go-w"
     with pytest.raises(EvidenceError, match=refusal):
@@ -167,6 +171,18 @@ def test_no_evidence_where_others_can_put_a_journal_beside_it(damaged, mode):
     with pytest.raises(EvidenceError, match=refusal):
         make_file(damaged)
     assert not damaged.exists()
+
+
+def test_folder_of_a_private_group_is_ones_own(damaged, monkeypatch):
+    """A umask of 002 makes folders that the group may write, where each user has a group of his own; only there."""
+    damaged.parent.chmod(0o775)
+    owner = pwd.struct_passwd(("ada", "x", os.geteuid(), os.getegid(), "", "/", "/"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: owner)
+    for name, members, fine in (("ada", [], True), ("ada", ["eve"], False), ("users", [], False)):
+        group = grp.struct_group((name, "x", os.getegid(), members))
+        monkeypatch.setattr(grp, "getgrgid", lambda _gid, group=group: group)
+        with contextlib.nullcontext() if fine else pytest.raises(EvidenceError, match="others can put files"):
+            make_file(damaged)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
