@@ -699,6 +699,40 @@ def test_options_have_bounds():
         msgspec.convert({"unknown": 1.0}, UpstreamOptions)
 
 
+async def test_no_peer_puts_off_what_refuses_it(autojump_clock, internet, demands, refused):
+    """One that closes again and again, and is dialled again, has a new connection whenever the last one was judged."""
+
+    async def short(server):
+        with trio.move_on_after(0.04):
+            while data := await server.receive():
+                await server.send(data)
+        await server.transport.aclose()
+
+    class Slow(FakeRecorder):
+        """A recorder whose disk takes its time."""
+
+        async def record(self, *_):
+            await trio.sleep(0.05)
+
+    async with running(internet, demands, {A: internet.tls(short), B: internet.tls(short)}) as pool:
+
+        async def ask():
+            while True:
+                await exchanged(pool, message(1))
+                await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.1)
+            began = trio.current_time()
+            await pool.renew(dict.fromkeys((A, B), replace(demands, judge=FakeJudge(refused), recorder=Slow())))
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < 0.5
+        assert pool.standing == []
+        with pytest.raises(PolicyRefused):
+            await exchanged(pool, message(1))
+
+
 async def test_several_pools_change_at_one_moment(autojump_clock, internet, demands, allowed, refused):
     """While the connections of one pool are judged again the other's demands are still the old ones, too."""
     async with (
