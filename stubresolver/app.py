@@ -232,13 +232,14 @@ class App:
         """What is the matter with the upstreams for most names."""
         return self.surroundings.diagnosis
 
-    def _explain(self) -> str:
+    def _explain(self) -> Diagnosis:
         """What lies behind it when no upstream can be used."""
         return self.surroundings.explain()
 
     def _report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
         """Something has happened to an upstream, be it one for a zone alone."""
-        self._events.report(event, zone)
+        if zone is not None or not self.surroundings.covers(event):
+            self._events.report(event, zone)
         self.recent_refusals.take(event)
         if zone is None:
             if isinstance(event, Judged) and event.verdict.connects and not event.again:

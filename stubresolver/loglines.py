@@ -73,7 +73,7 @@ def report_event(event: PoolEvent, zone: ForwardZone | None = None, times: int =
                 "%s", f"{where if str(bare) in error.summary else f'{upstream}: '}{error.summary}{_said(times)}"
             )
         case ConnectionLost(_, reason):
-            log.info("%s: connection lost: %s", upstream, reason)
+            log.info("%s: connection lost: %s", upstream, reason.removeprefix("connection lost: "))
 
 
 def _said(times: int) -> str:

@@ -30,17 +30,11 @@ from stubresolver.recent import Refusal
 from stubresolver.resolve import ResolverStatistics
 from stubresolver.serve import TcpStatistics, UdpStatistics
 from stubresolver.upstream import PoolStatistics, UpstreamStatistics
-from stubresolver.upstream.diagnosis import Diagnosis
+from stubresolver.upstream.diagnosis import Diagnosis, Kind
 from stubresolver.verify import TlsFacts, Verdict, iso
 
-_REMEDIES: Final = {
-    "no-network": "connect to a network; it goes on by itself",
-    "clock-wrong": "set the clock, such as with `timedatectl set-ntp true`; it goes on by itself",
-    "captive-portal": "log in to the network in a browser; if its page is not found: sudo stubresolver portal --for 3m",
-    "intercepted": "use another network, or a VPN; what the proxy shows is kept: stubresolver evidence list --refused",
-    "unreachable": "look at the network; it goes on by itself",
-    "refused": "see why: stubresolver check; what was shown is kept: stubresolver evidence list --refused",
-}
+_SET_CLOCK: Final = "set the clock, such as with `timedatectl set-ntp true`; it goes on by itself"
+_WAIT: Final = "below stands what each of them says; it goes on by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +149,7 @@ def shown_blocked(pool: PoolStatistics) -> tuple[ShownBlocked, ...]:
 
 def shown_diagnosis(diagnosis: Diagnosis) -> ShownDiagnosis:
     """What is the matter."""
-    return ShownDiagnosis(kind=diagnosis.kind.value, text=diagnosis.text)
+    return ShownDiagnosis(kind=diagnosis.kind.value, text=diagnosis.text, way_out=diagnosis.way_out)
 
 
 def shown_evidence(state: EvidenceState) -> ShownEvidence:
@@ -192,20 +186,23 @@ def _problems(
     if unexplained:
         yield f"{unexplained} queries were sent in clear that no zone and no portal accounts for", "report this defect"
     if doubts.portal:
-        yield doubts.portal, "stubresolver portal --stop ends it at once"
-    if not _stands(upstreams):
+        yield doubts.portal, "sudo stubresolver portal --stop ends it at once"
+    stands = _stands(upstreams)
+    if not stands:
         reason = diagnosis.text or "no upstream has been verified yet"
-        yield (
-            f"no upstream can be asked: {reason}",
-            _REMEDIES.get(diagnosis.kind.value, "below stands what each of them says; it goes on by itself"),
-        )
-    yield from _doubted(doubts, diagnosis)
+        if diagnosis.kind is Kind.REFUSED:
+            reason += next(
+                (f": {each.verdict.summary}" for each in upstreams if each.verdict and not each.verdict.allowed), ""
+            )
+        remedy = _SET_CLOCK if diagnosis.kind is Kind.CLOCK_WRONG else diagnosis.way_out or _WAIT
+        yield f"no upstream can be asked: {reason}", remedy
+    if doubts.clock and (stands or doubts.clock not in diagnosis.text):
+        yield doubts.clock, _SET_CLOCK
+    yield from _doubted(doubts)
 
 
-def _doubted(doubts: Doubts, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    """What the service knows against itself."""
-    if doubts.clock and doubts.clock not in diagnosis.text:
-        yield doubts.clock, _REMEDIES["clock-wrong"]
+def _doubted(doubts: Doubts) -> Iterator[tuple[str, str]]:
+    """What else the service knows against itself."""
     if doubts.report_mode:
         whom = ", ".join(doubts.report_mode)
         yield f"REPORT MODE for {whom}: asked whatever the verdict", 'set mode = "enforce" in the policy'

@@ -14,8 +14,9 @@ import trio
 from stubresolver.local.emergency import emergency_reply
 from stubresolver.netwatch import Change, Network
 from stubresolver.netwatch import Kind as Changed
-from stubresolver.upstream import PoolStatistics
+from stubresolver.upstream import DialFailed, Judged, PoolEvent, PoolStatistics
 from stubresolver.upstream.diagnosis import Diagnosis, Kind, diagnose
+from stubresolver.verify import Rule
 from stubresolver.wire import Query
 
 # A network that comes and goes all day, by a bad cable or by somebody's doing, fills no journal.
@@ -71,12 +72,21 @@ class Surroundings:
         """What is the matter, once it is certain enough to be told."""
         return self._noticed
 
-    def explain(self) -> str:
-        """What lies behind it when no upstream can be used, in one line or ""; may be asked often."""
+    def explain(self) -> Diagnosis:
+        """What lies behind it when no upstream can be used; may be asked often."""
         now = trio.current_time()
         if now >= self._explained_until:
             self._explained, self._explained_until = self.diagnosis, now + _LASTS
-        return "" if self._explained.usable else self._explained.text
+        return Diagnosis(Kind.FINE) if self._explained.usable else self._explained
+
+    def covers(self, event: PoolEvent) -> bool:
+        """Whether the log has said already what this event says: of no network, or of a clock that must be wrong."""
+        match self._noticed.kind, event:
+            case Kind.NO_NETWORK, DialFailed():
+                return self.network.reachable is False
+            case Kind.CLOCK_WRONG, Judged(verdict=verdict):
+                return bool(self.clock) and {each.rule for each in verdict.failures} == {Rule.CLOCK_FLOOR}
+        return False
 
     def last_resort(self, query: Query) -> bytes | None:
         """The reply to one of the few names that are answered when no upstream can be used; None for all others."""
@@ -125,7 +135,7 @@ class Surroundings:
             return
         self._noticed, self._noticed_at = found, now
         if found.text:
-            log.warning("%s: %s", found.kind, found.text)
+            log.warning("%s: %s", found.kind, found.told)
         elif before.text:
             log.info("an upstream can be asked again")
         if found.text != before.text:

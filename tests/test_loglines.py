@@ -67,6 +67,12 @@ def test_after_a_success_it_begins_anew(lines):
     assert len(lines(ConnectionLost(ONE, "reset"), ConnectionLost(ONE, "reset"))) == 5 + 2
 
 
+def test_a_lost_connection_is_told_once(lines):
+    """A connection that ends by an error of the line says so in its own words already."""
+    said = lines(ConnectionLost(ONE, "connection lost: reset by peer"), ConnectionLost(ONE, "closed by the peer"))
+    assert said == [f"{ONE}: connection lost: reset by peer", f"{ONE}: connection lost: closed by the peer"]
+
+
 def test_refusals_count_alike(lines):
     """A certificate that is refused for hours is told as rarely, and as loudly."""
     said = lines(*[Judged(ONE, judged(FAILED))] * 5)

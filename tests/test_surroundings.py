@@ -9,11 +9,14 @@ import trio
 
 from stubresolver.app import App
 from stubresolver.config import Settings
+from stubresolver.errors import ConnectFailed
 from stubresolver.netwatch import Change, Kind
 from stubresolver.surroundings import TELL_SECONDS, Surroundings
-from stubresolver.upstream import PoolStatistics
+from stubresolver.upstream import DialFailed, Judged, PoolStatistics, parse_upstream
 from stubresolver.upstream.diagnosis import Kind as Trouble
+from stubresolver.verify import Finding, Outcome, Rule
 from stubresolver.wire import Query
+from tests.test_app import FAILED, judged
 from tests.upstream.test_diagnosis import HTTP, STANDS, UNREACHED, UNTRIED
 
 HOME = Change(Kind.NETWORK, "home", reachable=True)
@@ -89,20 +92,20 @@ def test_other_names_cost_no_look_at_the_upstreams():
 async def test_those_who_fail_are_told_why_without_a_look_each(autojump_clock):
     """A thousand failures in a moment are one diagnosis; a quarter of a second later it is made anew."""
     world = World(HTTP)
-    assert all("login page" in world.around.explain() for _ in range(1000))
+    assert all("login page" in world.around.explain().text for _ in range(1000))
     assert world.asked == 1
     world.lines = (STANDS,)
     await trio.sleep(0.3)
-    assert world.around.explain() == ""
+    assert world.around.explain().told == ""
     assert world.asked == 2
 
 
 async def test_a_change_is_explained_at_once(autojump_clock):
     """What was said of the network before says nothing of this one."""
     world = World(HTTP)
-    assert "login page" in world.around.explain()
+    assert "login page" in world.around.explain().text
     world.around.take(AWAY)
-    assert "not connected" in world.around.explain()
+    assert "not connected" in world.around.explain().text
 
 
 async def test_a_diagnosis_is_logged_once(autojump_clock, lines):
@@ -123,6 +126,27 @@ async def test_a_diagnosis_is_logged_once(autojump_clock, lines):
     assert lines() == ["an upstream can be asked again"]
     assert world.told == 3
     assert world.around.noticed.kind is Trouble.FINE
+
+
+async def test_what_a_diagnosis_says_of_all_is_not_said_of_each(autojump_clock):
+    """Without a network every dial fails, by a wrong clock every judgement: eight upstreams add nothing to the line."""
+    world = World(UNREACHED)
+    upstream = parse_upstream("tls://127.0.0.1#dns.lab")
+    failed = DialFailed(upstream, ConnectFailed("network is unreachable"))
+    by_clock = Judged(upstream, judged(Finding(Rule.CLOCK_FLOOR, Outcome.FAIL, "", "the clock says 2019")))
+    world.around.notice()
+    assert not world.around.covers(failed), "nobody can be reached, each in its own way"
+    assert not world.around.covers(by_clock)
+    world.around.take(AWAY)
+    assert world.around.covers(failed)
+    assert not world.around.covers(by_clock)
+    world.around.take(HOME)
+    assert not world.around.covers(failed)
+    world.around.clock = "clock.floor: the clock says 2019"
+    world.around.notice()
+    assert world.around.covers(by_clock)
+    assert not world.around.covers(failed)
+    assert not world.around.covers(Judged(upstream, judged(FAILED)))
 
 
 async def test_a_trouble_that_changes_its_face_fills_no_journal(autojump_clock, lines):

@@ -281,7 +281,7 @@ class Service:
     def _trouble(self) -> str:
         """What is the matter with the upstreams, if it is not the clock alone."""
         noticed = self._app.surroundings.noticed
-        return "" if noticed.text == self._clock else noticed.text
+        return "" if noticed.text == self._clock else noticed.told
 
     @property
     def _state(self) -> str:

@@ -22,6 +22,7 @@ class ShownDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str  # of upstream.diagnosis: fine, connecting, no-network, captive-portal and so on
     text: str = ""
+    way_out: str = ""
 
 
 class ShownTls(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,8 +155,10 @@ class EvidenceKeeper:
             if self._second is not None and not self._closed:
                 self._try(lambda: self._write([]))
             if (second := self._second) is not None and not self._closed:
-                left = f"{len(self._backlog)} judgements and {len(second.audits().alarms())} alarms"
-                self._report(f"evidence: {left} could not be kept: {self._state.problem}")
+                judgements, alarms = len(self._backlog), len(second.audits().alarms())
+                if judgements or alarms:
+                    left = f"{judgements} judgements and {alarms} alarms"
+                    self._report(f"evidence: {left} could not be kept: {self._state.problem}")
             self._closed = True
             if self._file is not None:
                 self._file.leave()

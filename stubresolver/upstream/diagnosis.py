@@ -35,10 +35,16 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One line for a person; "" where nothing is the matter."""
+    """What is the matter, and what a person can do about it; "" where nothing is."""
 
     kind: Kind
     text: str = ""
+    way_out: str = ""  # "" also where the text says it itself
+
+    @property
+    def told(self) -> str:
+        """Both in one line, the way out at its end, where it can be copied from."""
+        return f"{self.text}; {self.way_out}" if self.way_out else self.text
 
     @property
     def usable(self) -> bool:
@@ -46,7 +52,10 @@ class Diagnosis:
         return self.kind in (Kind.FINE, Kind.PORT_BLOCKED)
 
 
-_WAY_IN: Final = "open a page in a browser to log in, or: sudo stubresolver portal --for 3m"
+_PORTAL: Final = "if its page is not found: sudo stubresolver portal --for 3m"
+_LOG_IN: Final = f"log in to the network in a browser; {_PORTAL}"
+_PERHAPS_LOG_IN: Final = f"it goes on by itself; if the network has a login page, log in in a browser; {_PORTAL}"
+_KEPT: Final = "what was shown is kept: sudo stubresolver evidence list --refused"
 _SHOWN: Final = 60  # characters of what a stranger's certificate says
 
 # What OpenSSL says of octets that are no TLS, HTTP for one: SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST,
@@ -84,7 +93,8 @@ def diagnose(statistics: PoolStatistics, clock: str = "", reachable: bool | None
         blocked = any(entry.here and entry.transport == "tls" for entry in statistics.blocked)
         return Diagnosis(Kind.PORT_BLOCKED, _PORT_BLOCKED) if blocked else Diagnosis(Kind.FINE)
     if reachable is False:
-        return Diagnosis(Kind.NO_NETWORK, "this machine has no way to any upstream: it is not connected to a network")
+        text = "this machine has no way to any upstream: it is not connected to a network"
+        return Diagnosis(Kind.NO_NETWORK, text, "connect to a network; it goes on by itself")
     if seen <= {_Sign.UNTRIED}:
         return Diagnosis(Kind.CONNECTING)
     answered = [(sign, line) for sign, line in signs if sign not in (_Sign.UNTRIED, _Sign.UNREACHED, _Sign.BROKEN)]
@@ -102,27 +112,30 @@ def _of_answers(answered: Sequence[tuple[_Sign, UpstreamStatistics]]) -> Diagnos
         return Diagnosis(Kind.CLOCK_WRONG, _doubt(line, ahead=_Sign.ENDED in seen))
     if seen == {_Sign.FORGED}:
         by = f"certificates in the upstreams' names, issued by {_issuer(line)}"
-        return Diagnosis(Kind.INTERCEPTED, f"TLS is intercepted on this network: it shows {by}; nothing is sent there")
+        text = f"TLS is intercepted on this network: it shows {by}; nothing is sent there"
+        return Diagnosis(Kind.INTERCEPTED, text, f"use another network, or a VPN; {_KEPT}")
     if seen <= {_Sign.STRANGER, _Sign.NO_TLS, _Sign.FORGED}:
         whose = next((line for sign, line in answered if sign is _Sign.STRANGER), None)
         of = "something that is no TLS" if whose is None else f"the certificate of {_subject(whose)}"
         where = "in the upstreams' place this network shows"
-        return Diagnosis(Kind.CAPTIVE_PORTAL, f"perhaps a login page: {where} {of}; {_WAY_IN}")
+        return Diagnosis(Kind.CAPTIVE_PORTAL, f"perhaps a login page: {where} {of}", _LOG_IN)
     refused = [line for sign, line in answered if sign is not _Sign.OTHER]
     if not refused:
-        return Diagnosis(Kind.UNREACHABLE, f"no upstream can be used: {_shown(line.last_error, 2 * _SHOWN)}")
-    return Diagnosis(Kind.REFUSED, "no upstream meets the policy")
+        text = f"no upstream can be used: {_shown(line.last_error, 2 * _SHOWN)}"
+        return Diagnosis(Kind.UNREACHABLE, text, "it goes on by itself")
+    return Diagnosis(Kind.REFUSED, "no upstream meets the policy", f"see why: stubresolver check; {_KEPT}")
 
 
 def _of_silence(seen: set[_Sign], lines: Sequence[UpstreamStatistics]) -> Diagnosis:
     """Where nobody answered at all."""
     if _Sign.BROKEN in seen:
-        text = f"this network breaks the connections to every upstream; if it has a login page, {_WAY_IN}"
+        text, way_out = "this network breaks the connections to every upstream", _PERHAPS_LOG_IN
     elif all(line.transport == "tls" for line in lines):
-        text = "no upstream can be reached; if port 853 is blocked here, configure DNS over HTTPS (https://), too"
+        text = "no upstream can be reached"
+        way_out = "if port 853 is blocked here, configure DNS over HTTPS (https://), too"
     else:
-        text = f"no upstream can be reached from this network; if it has a login page, {_WAY_IN}"
-    return Diagnosis(Kind.UNREACHABLE, text)
+        text, way_out = "no upstream can be reached from this network", _PERHAPS_LOG_IN
+    return Diagnosis(Kind.UNREACHABLE, text, way_out)
 
 
 def _sign(line: UpstreamStatistics) -> _Sign:

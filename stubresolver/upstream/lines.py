@@ -18,6 +18,7 @@ What it may not do: judge, or see a query.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -26,6 +27,7 @@ from stubresolver.errors import NoUpstream, UpstreamError
 from stubresolver.upstream.answertime import AnswerTime
 from stubresolver.upstream.channel import Channel
 from stubresolver.upstream.comparing import COMPARE_SECONDS, is_faster_now
+from stubresolver.upstream.diagnosis import Diagnosis
 from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.health import Health
 from stubresolver.upstream.holding import MOVED, Holding
@@ -55,7 +57,7 @@ class Lines:
         report: Callable[[PoolEvent], None],
         *,
         providers: Mapping[Upstream, str],
-        explain: Callable[[], str],
+        explain: Callable[[], Diagnosis],
         refusals: Refusals,
     ) -> None:
         self._options = options
@@ -203,10 +205,11 @@ class Lines:
 
     def explained(self, error: UpstreamError) -> UpstreamError:
         """The error, with what may lie behind it before its words where nothing stands."""
-        text = "" if any(line.usable for line in self._lines) else self._explain()
-        if text:  # it may hold the words of the error, but for the count of others
+        found = None if any(line.usable for line in self._lines) else self._explain()
+        if found and found.text:  # it may hold the words of the error, but for the count of others
             words = error.summary.partition(" (+")[0]
-            error.summary = text if words in text else f"{text}: {error.summary}"
+            told = found.text if words in found.text else f"{found.text}: {error.summary}"
+            error.summary = replace(found, text=told).told
             error.args = (error.summary,)
         return error
 

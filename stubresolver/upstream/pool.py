@@ -10,6 +10,7 @@ import trio
 from stubresolver.errors import UpstreamError
 from stubresolver.upstream.asking import Asking
 from stubresolver.upstream.channel import Channel
+from stubresolver.upstream.diagnosis import Diagnosis, Kind
 from stubresolver.upstream.dial import Demands
 from stubresolver.upstream.lines import Lines
 from stubresolver.upstream.options import UpstreamOptions
@@ -30,12 +31,12 @@ class Pool:
         report: Callable[[PoolEvent], None] = lambda _event: None,
         *,
         providers: Mapping[Upstream, str] | None = None,
-        explain: Callable[[], str] = lambda: "",
+        explain: Callable[[], Diagnosis] = lambda: Diagnosis(Kind.FINE),
         refusals: Refusals | None = None,
     ) -> None:
         """The upstreams are the keys of `demands`, the most preferred one first.
 
-        `providers` says whose each is; `explain` what may lie behind it when none can be used, in a sentence or "".
+        `providers` says whose each is; `explain` what may lie behind it when none can be used.
         `refusals` are those of all pools that may dial the same addresses.
         """
         options = options or UpstreamOptions()

@@ -64,12 +64,12 @@ def test_nobody_there_is_status_3(run, files):
 
 
 def test_the_way_out_is_not_cut_off(run, files):
-    """It stands behind the reason, and the upstream's own word behind that."""
+    """It stands behind the upstream's own word, at the end, where it can be copied from."""
     named = ["--upstream", "tls://127.0.0.1:1", "--upstream", "https://127.0.0.1:2/dns-query"]
     outcome = run("query", "example.lab", "--config", files.config, *named)
     [told] = [line for line in outcome.out.splitlines() if line.startswith("; EDE 22")]
-    assert "sudo stubresolver portal --for 3m: " in told
-    assert told.endswith("connection refused (+1 more)")
+    assert "connection refused (+1 more); " in told
+    assert told.endswith(": sudo stubresolver portal --for 3m")
 
 
 def test_bad_input_is_status_2(run):

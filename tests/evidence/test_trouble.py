@@ -523,6 +523,15 @@ def test_without_a_place_it_is_all_in_memory(world, verifier, presented, refusal
     ]
 
 
+def test_nothing_that_is_lost_is_not_told(world, verifier, presented):
+    """Who judged nothing has nothing to lose: that there is no place is said, and no more."""
+    kept = Kept(None, world, verifier, presented)
+    kept.keeper.close()
+    assert kept.reports == [
+        "EVIDENCE IS NOT KEPT: there is no place for it; what is judged waits in memory to be written"
+    ]
+
+
 def test_alarms_of_the_time_without_a_file_get_into_it(kept):
     """An audit that ran meanwhile is kept in memory, and what it found is handed over, once."""
     kept.path.unlink()

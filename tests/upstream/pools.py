@@ -7,6 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.errors import UpstreamError
 from stubresolver.upstream import Pool, UpstreamOptions
+from stubresolver.upstream.diagnosis import Diagnosis, Kind
 
 REFUSED = ConnectionRefusedError(111, "refused")
 
@@ -38,7 +39,7 @@ async def hang_up(server):
 
 
 @asynccontextmanager
-async def running(internet, demands, handlers, *, providers=None, explain=lambda: "", **options):
+async def running(internet, demands, handlers, *, providers=None, explain=lambda: Diagnosis(Kind.FINE), **options):
     """A running pool over these upstreams in this order; its events in `pool.events`."""
     addresses = [upstream.address for upstream in handlers]
     for upstream, handler in handlers.items():

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.errors import NoUpstream
 from stubresolver.upstream import DialFailed, Judged, parse_upstream
+from stubresolver.upstream.diagnosis import Diagnosis, Kind
 from stubresolver.upstream.networks import FIRST, LONGEST
 from tests.upstream.pools import REFUSED, echo, exchanged, message, never, running, states
 from tests.upstream.test_pool import answer, doh
@@ -308,13 +309,13 @@ async def test_comparing_with_who_cannot_be_reached_changes_nothing(autojump_clo
 
 
 async def test_explanation_stands_before_the_reason(autojump_clock, internet, demands):
-    """What lies behind it comes first, and only while nothing stands."""
-    texts = ["no network"]
-    async with running(internet, demands, {A: REFUSED}, explain=lambda: texts[0]) as pool:
+    """What lies behind it comes first, the way out last, and only while nothing stands."""
+    texts = [("no network", "connect")]
+    async with running(internet, demands, {A: REFUSED}, explain=lambda: Diagnosis(Kind.UNREACHABLE, *texts[0])) as pool:
         with pytest.raises(NoUpstream) as error:
             await exchanged(pool, QUERY)
-        assert error.value.summary == str(error.value) == f"no network: {A}: connection refused"
-        texts[0] = ""
+        assert error.value.summary == str(error.value) == f"no network: {A}: connection refused; connect"
+        texts[0] = ("", "")
         with pytest.raises(NoUpstream) as error:
             await exchanged(pool, QUERY)
         assert error.value.summary == f"{A}: connection refused"
@@ -324,7 +325,9 @@ async def test_explanation_stands_before_the_reason(autojump_clock, internet, de
 async def test_explanation_that_holds_the_reason_is_enough(autojump_clock, internet, demands, refused):
     """Nothing is said twice, however many others failed, too."""
     text = f"nothing can be used: {A}: connection refused"
-    async with running(internet, demands, dict.fromkeys(refused, REFUSED), explain=lambda: text) as pool:
+    async with running(
+        internet, demands, dict.fromkeys(refused, REFUSED), explain=lambda: Diagnosis(Kind.UNREACHABLE, text)
+    ) as pool:
         with pytest.raises(NoUpstream) as error:
             await exchanged(pool, QUERY)
     assert error.value.summary == text
