@@ -62,6 +62,10 @@ _GLANCE = 64  # after so many units h2 takes what has come so far: what it decod
 # DATA in pieces of at least so many octets is no burden while somebody waits for it: an answer has at most 128 of them.
 _WORTH = 512
 
+# RFC 7541 s4.2: a change of the table's size is told in "at most two dynamic table size updates". One costs 2 µs for an
+# octet, and 16,000 of them fit into a frame.
+_UPDATES = 2
+
 _QUOTED = 200  # characters of what is wrong, in which a peer's words may be
 
 
@@ -103,6 +107,8 @@ class _Decoder(Decoder):
         self.fields = 0
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
+        if _begins_with_updates(data):
+            raise _Violation(f"more than {_UPDATES} updates of the header table's size at once")
         fields = list(super().decode(data, raw))
         self.fields += len(fields)
         return fields
@@ -120,6 +126,21 @@ class _PeerSettings(Settings):
             super().__setitem__(key, value)
 
     _known = frozenset(SettingCodes)
+
+
+def _begins_with_updates(block: bytes) -> bool:
+    """Whether a header block begins with more updates of the dynamic table's size (RFC 7541 s6.3) than are lawful."""
+    position = 0
+    for _ in range(_UPDATES + 1):
+        first = block[position : position + 1]
+        if not b"\x20" <= first < b"\x40":
+            return False
+        position += 1
+        if first == b"\x3f":  # RFC 7541 s5.1: the number goes on in octets of which the last is below 128
+            while block[position : position + 1] >= b"\x80":
+                position += 1
+            position += 1
+    return True
 
 
 class DohProtocol:

@@ -6,7 +6,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PingAckReceived, RequestReceived, SettingsAcknowledged, StreamEnded, StreamReset
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import ContinuationFrame, GoAwayFrame, HeadersFrame, PushPromiseFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, GoAwayFrame, HeadersFrame, PushPromiseFrame, SettingsFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +130,24 @@ def test_status_that_is_none_is_shown_harmlessly(pair):
     pair.exchange()
     pair.answer(token, message(0), [(b":status", b"\x1b[2J" + b"x" * 100), (b"content-type", DNS)])
     assert pair.exchange() == [Failed(token, "HTTP status b'\\x1b[2Jxxxxxxxxxxxxxxxx'", retry=False)]
+
+
+@pytest.mark.parametrize("update", [b"\x20", b"\x3f\xe1\x1f"])
+@pytest.mark.parametrize(("updates", "lawful"), [(0, True), (2, True), (3, False), (5000, False)])
+def test_updates_of_the_header_table_are_two_at_most(update, updates, lawful):
+    """RFC 7541 s4.2; each costs as much as a frame, and thousands fit into one."""
+    client = DohProtocol("dns.test", "/dns-query")
+    token = client.send_query(message(7))
+    block = update * updates + b"\x88\x0f\x10\x17application/dns-message"  # :status 200, and a content-type
+    head = HeadersFrame(token, data=block, flags=("END_HEADERS",))
+    body = DataFrame(token, data=message(0), flags=("END_STREAM",))
+    events = client.receive_data(b"".join(each.serialize() for each in (SettingsFrame(0), head, body)))
+    if lawful:
+        assert events == [Answered(token, message(7))]
+    else:
+        assert events == [
+            Ended("protocol violation: more than 2 updates of the header table's size at once", violation=True)
+        ]
 
 
 def test_what_h2_quotes_is_shown_harmlessly(pair):
