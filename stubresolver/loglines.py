@@ -2,7 +2,10 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
+
+import trio
 
 from stubresolver.forward import Forwarding, ForwardZone
 from stubresolver.localfiles import LocalFiles
@@ -11,6 +14,11 @@ from stubresolver.verify import Verdict
 
 _KINDS: Final = 8  # of failures of one upstream: unreachable, reset, no TLS, refused ... in one bad hour
 _OTHERS: Final = ""
+
+# Lines about one upstream: so many at once, then one in so many seconds. One that closes whenever it is idle, after ten
+# seconds as most do, has two lines each time.
+_AT_ONCE: Final = 32
+_SECONDS: Final = 5.0
 
 log = logging.getLogger("stubresolver")
 
@@ -33,29 +41,47 @@ def report_forwarding(forwarding: Forwarding, zone: ForwardZone | None = None) -
 class EventLog:
     """Tells what happens to upstreams; what goes wrong in the same way again and again is told ever more rarely.
 
-    Whoever is in the way of a connection can have it fail in ever other ways: after `_KINDS` all others are one.
+    Whoever is in the way of a connection can have it fail in ever other ways: after `_KINDS` all others are one. Or he
+    lets it come about and breaks it, many times a second: beyond `_AT_ONCE` lines are counted instead of told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = trio.current_time) -> None:
+        self._now = now
         self._wrong: dict[Upstream, Counter[str]] = {}  # what was wrong since it stood, and how often
+        self._until: dict[Upstream, float] = {}  # each line takes `_SECONDS` of the time before it
+        self._untold: Counter[Upstream] = Counter()
 
     def report(self, event: PoolEvent, zone: ForwardZone | None = None) -> None:
-        """One line, or none where it would be the third, the fifth to seventh, ... of its kind."""
+        """One line, or none where it would be the third, the fifth to seventh, ... of its kind, or one too many."""
         match event:
+            case Judged(again=True):  # as often as a person wants it
+                report_event(event, zone)
+                return
             case DialFailed(upstream, error):
                 problem = error.summary
             case Judged(upstream, verdict) if not verdict.connects:
                 problem = verdict.summary
             case _:
                 self._wrong.pop(event.upstream, None)
-                report_event(event, zone)
+                self._tell(event, zone)
                 return
         seen = self._wrong.setdefault(upstream, Counter())
         kind = problem if problem in seen or len(seen) < _KINDS else _OTHERS
         seen[kind] += 1
         times = seen[kind]
         if times & (times - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: a network that is down all night fills no journal
-            report_event(event, zone, times if len(seen) == 1 else 1)
+            self._tell(event, zone, times if len(seen) == 1 else 1)
+
+    def _tell(self, event: PoolEvent, zone: ForwardZone | None, times: int = 1) -> None:
+        upstream, now = event.upstream, self._now()
+        until = self._until.get(upstream, float("-inf"))
+        if until > now:
+            self._untold[upstream] += 1
+            return
+        self._until[upstream] = max(until, now - (_AT_ONCE - 1) * _SECONDS) + _SECONDS
+        if untold := self._untold.pop(upstream, 0):
+            log.info("%s: it comes and goes: %d lines about it were left out", upstream, untold)
+        report_event(event, zone, times)
 
 
 def report_event(event: PoolEvent, zone: ForwardZone | None = None, times: int = 1) -> None:

@@ -18,13 +18,17 @@ def failed(upstream=ONE, why="unreachable"):
 
 @pytest.fixture
 def lines(caplog):
-    """What events are logged as."""
+    """What events are logged as; a number is so many seconds in between."""
     caplog.set_level(logging.INFO, "stubresolver")
 
     def told(*events):
-        log = EventLog()
+        time = [0.0]
+        log = EventLog(lambda: time[0])
         for event in events:
-            log.report(event)
+            if isinstance(event, float):
+                time[0] += event
+            else:
+                log.report(event)
         return [record.getMessage() for record in caplog.records]
 
     return told
@@ -65,6 +69,23 @@ def test_after_a_success_it_begins_anew(lines):
     assert said[2].startswith(f"{ONE}: allowed")
     assert len(said) == 5
     assert len(lines(ConnectionLost(ONE, "reset"), ConnectionLost(ONE, "reset"))) == 5 + 2
+
+
+def test_who_lets_connections_stand_and_breaks_them_fills_no_journal(lines):
+    """A thousand in a minute are 32 lines and one in five seconds more, with how many there would have been."""
+    stands, lost = Judged(ONE, judged(PASSED)), ConnectionLost(ONE, "reset")
+    said = lines(*[failed(), stands, lost, 0.06] * 1000)
+    left_out = [line for line in said if "left out" in line]
+    assert len(said) == 32 + 11 + len(left_out)
+    assert left_out[0] == f"{ONE}: it comes and goes: {3 * 84 - 32} lines about it were left out"
+    assert len(left_out) == 11
+
+
+def test_who_closes_what_is_idle_is_told_of_each_time(lines):
+    """Most servers do so after ten seconds or more; a judgement that a person has asked for is told however it is."""
+    stands, lost = Judged(ONE, judged(PASSED)), ConnectionLost(ONE, "closed")
+    assert len(lines(*[stands, 10.0, lost] * 1000)) == 2000
+    assert len(lines(*[Judged(ONE, judged(PASSED), again=True)] * 100)) == 2100
 
 
 def test_a_lost_connection_is_told_once(lines):
