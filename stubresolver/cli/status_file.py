@@ -79,7 +79,10 @@ def write_status(file: Path, status: ServiceStatus) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.{status.pid}")
     try:
-        fresh.write_bytes(msgspec.json.encode(status))
+        fresh.unlink(missing_ok=True)  # of an earlier process of that number, or somebody's link to another file
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(msgspec.json.encode(status))
         fresh.replace(file)
     except OSError:
         fresh.unlink(missing_ok=True)  # the half of it that a full disk took

@@ -169,6 +169,18 @@ def test_status_file_is_replaced_whole_and_removed_by_its_own(file: Path) -> Non
     assert not file.exists()
 
 
+def test_status_is_written_into_nobodys_file(file: Path, tmp_path: Path) -> None:
+    """Whoever may write in the folder that somebody has named foresees our process id: his link leads us nowhere."""
+    document = tmp_path / "document"
+    document.write_text("mine")
+    file.parent.mkdir()
+    file.with_name(f"{file.name}.7").symlink_to(document)
+    write_status(file, ServiceStatus(pid=7, config="defaults", reloads=0, reloaded=True, outcome=""))
+    assert document.read_text() == "mine"
+    assert read_status(file).pid == 7
+    assert not file.is_symlink()
+
+
 def test_status_file_stands_where_the_service_manager_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service manager's folder first, then root's, then the user's."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/a:/run/b")
