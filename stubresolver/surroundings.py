@@ -80,11 +80,11 @@ class Surroundings:
         return Diagnosis(Kind.FINE) if self._explained.usable else self._explained
 
     def covers(self, event: PoolEvent) -> bool:
-        """Whether the log has said already what this event says: of no network, or of a clock that must be wrong."""
-        match self._noticed.kind, event:
-            case Kind.NO_NETWORK, DialFailed():
+        """Whether the log says already what this event says: of no network, or of a clock that must be wrong."""
+        match event:
+            case DialFailed():
                 return self.network.reachable is False
-            case Kind.CLOCK_WRONG, Judged(verdict=verdict):
+            case Judged(verdict=verdict):
                 return bool(self.clock) and {each.rule for each in verdict.failures} == {Rule.CLOCK_FLOOR}
         return False
 

@@ -298,6 +298,23 @@ def test_log_list_that_is_none_is_an_error(tmp_path: Path) -> None:
         load_log_list(path)
 
 
+@pytest.mark.parametrize(
+    ("octets", "told"),
+    [
+        (b"", "an empty file"),
+        (b"\xc3(", "no UTF-8 text"),
+        (b"logs = []", "not JSON: "),
+        (b"[]", "in the v3 schema: Expected `object`"),
+    ],
+)
+def test_log_list_that_is_none_says_what_it_is(tmp_path: Path, octets: bytes, told: str) -> None:
+    """What a person took for a list is named, and not how a parser stumbled over it."""
+    (tmp_path / "list.json").write_bytes(octets)
+    with pytest.raises(ConfigError, match=r"list\.json: not a log list") as caught:
+        load_log_list(tmp_path / "list.json")
+    assert told in str(caught.value)
+
+
 def test_installed_log_list_comes_before_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a named file the one in /etc/stubresolver is in force if it is there, else the shipped one."""
     installed = tmp_path / "log_list.json"

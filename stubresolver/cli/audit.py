@@ -100,10 +100,10 @@ def command(
 
     \b
     Examples:
-      stubresolver audit                            what every configured upstream shows now
+      stubresolver audit              what every configured upstream shows now
       stubresolver audit --chain leaf.pem --address 1.1.1.1
       stubresolver audit --alarms
-      stubresolver audit --export 3 -o alarm.json   octet for octet what was received
+      stubresolver audit --export 3 -o alarm.json
 
     Exit status: 0 all proved, or only notes; 1 an alarm (with --alarms: one is kept), or evidence that cannot be read;
     2 bad input; 3 no upstream or no log could be reached, or there was nothing to ask a log about.

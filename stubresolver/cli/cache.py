@@ -28,8 +28,7 @@ def command() -> None:
     The service is asked over its control socket, which only root and the service's own user may use. It tells what it
     keeps about a name that you name; it has no list of what was asked.
 
-    \b
-    Exit status: 0 done, 1 nothing is kept about the name, 2 the service could not be asked.
+    Exit status: 0 done, 1 nothing is kept about the name, 2 bad input, or the service could not be asked.
 
     \b
     Examples:
@@ -39,7 +38,7 @@ def command() -> None:
     """  # noqa: D301 - \b tells click to keep the lines that follow
 
 
-@command.command("stats")
+@command.command("stats", short_help="How full the cache is, and what came of the queries.")
 @socket_option
 @json_option
 def stats(*, socket_file: Path | None, as_json: bool) -> int:
@@ -80,9 +79,8 @@ def show(*, name: str, socket_file: Path | None, as_json: bool) -> int:
     One entry for each kind of client: with EDNS or without, with the DO, CD or AD bit. An answer that has ended is kept
     for a while, to be given out where no better one can be had (RFC 8767).
 
-    \b
-    Exit status: 0 something is kept, 1 nothing is, 2 the service could not be asked.
-    """  # noqa: D301 - \b tells click to keep the lines that follow
+    Exit status: 0 something is kept, 1 nothing is, 2 bad input, or the service could not be asked.
+    """
     told = ask_service(socket_file, "cache.show", Shown, _name(name).to_text())
     if as_json:
         for entry in told.entries:

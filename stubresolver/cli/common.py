@@ -1,5 +1,6 @@
 """What several commands share: options, the state folder, the console, the time that a person gives."""
 
+import contextlib
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ import click
 from stubresolver.config import Settings
 from stubresolver.errors import BadInput, EvidenceDamaged, EvidenceError
 from stubresolver.evidence import EvidenceKeeper, EvidenceStore
+from stubresolver.exported import Exported
 
 config_option = click.option(
     "--config",
@@ -83,6 +85,15 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
         return EvidenceStore(path)
     except EvidenceDamaged as error:
         raise EvidenceDamaged(f"{error}; whoever records there next puts it aside and begins a new one") from None
+
+
+def find_kept(settings: Settings, identity: str) -> Exported:
+    """The judgement that a command is about; raises `BadInput`, also where nothing is kept or can be read."""
+    try:
+        with contextlib.closing(open_kept_evidence(settings)) as store:
+            return store.export(store.find(identity))
+    except EvidenceError as error:
+        raise BadInput(str(error)) from None
 
 
 def state_folder() -> Path:

@@ -46,6 +46,8 @@ def request_service(path: Path | None, request: Request, result: type[_Result]) 
             f"{file}: not there: no service of this user is running; root finds the system's, --socket names another"
         ) from None
     except ConnectionRefusedError:
+        if not file.is_socket():
+            raise BadInput(f"{file}: is there, and no socket; the service's is {default_control_socket()}") from None
         raise BadInput(f"{file}: nobody listens there any more: start the service, `stubresolver run`") from None
     except PermissionError:
         raise BadInput(f"{file}: only root and the service's own user may ask it: try sudo") from None

@@ -47,8 +47,8 @@ def command() -> None:
     Examples:
       stubresolver evidence list --refused --since 7d
       stubresolver evidence show 3f9a1c
-      stubresolver evidence export 3f9a1c -o refused.json     everything that it takes to judge it again
-      stubresolver explain refused.json                        judge it again, on any machine
+      stubresolver evidence export 3f9a1c -o refused.json
+      stubresolver explain refused.json        judge it again, on any machine
 
     Exit status: 0 done, 1 the evidence cannot be read, 2 bad input.
     """  # noqa: D301 - \b tells click to keep the lines that follow
@@ -139,7 +139,7 @@ def show(*, identity: str, config_file: Path | None, as_json: bool) -> None:
     show_verdict(console, record.upstream, exported.presented, kept_verdict(exported))
 
 
-@command.command("export")
+@command.command("export", short_help="Write a judgement with all that it takes to repeat it.")
 @click.argument("identity", metavar="ID")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="The file; stdout if none.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")

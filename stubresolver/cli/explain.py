@@ -1,6 +1,5 @@
 """`stubresolver explain`: judge again what was judged, and show what differs."""
 
-import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,9 @@ from rich.text import Text
 
 from stubresolver.cli.common import (
     config_option,
+    find_kept,
     json_option,
     log_list_option,
-    open_kept_evidence,
     policy_option,
     utc_now,
 )
@@ -62,7 +61,7 @@ def command(
     \b
     Examples:
       stubresolver explain refused.json
-      stubresolver explain 3f9a1c --now                  would it be refused today, too?
+      stubresolver explain 3f9a1c --now        would it be refused today, too?
       stubresolver explain 3f9a1c --policy stricter.toml
 
     Exit status: 0 reproduced, or allowed by what you named; 1 not reproduced, or refused; 2 bad input.
@@ -120,8 +119,7 @@ def _find(source: str, settings: Settings) -> Exported:
         raise BadInput(f"{source}: {error}") from None
     if not source or not set(source.lower()) <= set("0123456789abcdef"):
         raise BadInput(f"{source}: no such file, and no id of a record either: expected 6 hex digits or more")
-    with contextlib.closing(open_kept_evidence(settings)) as store:
-        return store.export(store.find(source))
+    return find_kept(settings, source)
 
 
 def _judge(

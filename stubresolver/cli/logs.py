@@ -20,10 +20,10 @@ def command() -> None:
 
     \b
     Examples:
-      stubresolver logs show                        the list in force, by operator
-      stubresolver logs diff installed new.json     what another list says differently
-      stubresolver logs update --from a.json b.h    what two sources together would change; --yes does it
-      stubresolver logs rollback --yes              the list before comes back
+      stubresolver logs show                       the list in force, by operator
+      stubresolver logs diff installed new.json    what another list says
+      stubresolver logs update --from a.json b.h   what they would change together
+      stubresolver logs rollback --yes             the list before comes back
 
     Exit status: 0 done, 1 differs or refused, 2 bad input, 3 no source could be reached; each command says more.
     """  # noqa: D301 - \b tells click to keep the lines that follow

@@ -13,6 +13,7 @@ from stubresolver.ct.compliance import Freshness, freshness
 from stubresolver.loglists import Change, ChangeKind, ReadList
 
 _AGE_STYLES = {Freshness.FRESH: "green", Freshness.AGEING: "yellow", Freshness.STALE: "bold red"}
+_WIDE = 76  # columns: the four of a log, and 16 for its name
 _CHANGE_STYLES = {ChangeKind.ADDED: "green", ChangeKind.REMOVED: "red"}
 
 
@@ -74,7 +75,7 @@ def show_logs(console: Console, found: ReadList, now: datetime) -> None:
     numbers = Counter(log.operator for log in _counting(found.logs.values(), now))
     table = make_table("", "Operator, log", "State", "Kind", "For certificates ending", "Since")
     for column in table.columns[1:]:
-        column.no_wrap = True
+        column.no_wrap = console.width >= _WIDE  # in a narrower one the names would have no room, and be left out
     before = None
     for log in _ordered(found):
         if log.operator != before:

@@ -124,7 +124,7 @@ def update(
     Examples:
       stubresolver logs update --from CTKnownLogs.h current_log_list.json
       stubresolver logs update --from https://lists.example/ct.json --key lists-example.pub --yes
-      stubresolver logs update --from shipped --yes          after an upgrade of this program
+      stubresolver logs update --from shipped --yes    after an upgrade
 
     Exit status: 0 applied, shown, or nothing to change; 1 a source was refused (what the others agree on is applied all
     the same); 2 bad input, or the list cannot be written; 3 no source could be reached; 4 all that is new is withheld,

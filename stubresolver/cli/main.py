@@ -54,10 +54,10 @@ def cli() -> None:
 
     \b
     Start here:
-      stubresolver lab           see it refuse a gallery of rogue upstreams, offline
-      stubresolver check         judge the configured upstreams without asking them anything
-      stubresolver run           serve DNS on 127.0.0.1:53 and [::1]:53
-      stubresolver status        what the running service does, and what is wrong with it
+      stubresolver lab       see it refuse a gallery of rogue upstreams, offline
+      stubresolver check     judge the configured upstreams, ask them nothing
+      stubresolver run       serve DNS on 127.0.0.1:53 and [::1]:53
+      stubresolver status    what the running service does, and what is wrong
 
     Exit status: 0 done; 1 refused, or failed; 2 bad input; 3 no upstream could be reached; 130 interrupted. Each
     command says more.

@@ -42,10 +42,10 @@ def command() -> None:
 
     \b
     Examples:
-      stubresolver policy show                            every value in force, and where it comes from
-      stubresolver policy lint mine.toml                  errors and risky choices, each with its line
-      stubresolver policy deny --chain bad.pem --reason 'key published on 2026-11-20'
-      stubresolver policy allow --from-evidence 3f9a1c    allow the issuer that was refused, after a look at it
+      stubresolver policy show
+      stubresolver policy lint mine.toml
+      stubresolver policy deny --chain bad.pem --reason 'its key was published'
+      stubresolver policy allow --from-evidence 3f9a1c
 
     Exit status: 0 done, 1 not changed, 2 bad input or an error in a policy file.
     """  # noqa: D301 - \b tells click to keep the lines that follow
@@ -55,7 +55,7 @@ command.add_command(deny)
 command.add_command(allow)
 
 
-@command.command("show")
+@command.command("show", short_help="Every value in force, and where it comes from.")
 @policy_option
 @config_option
 @json_option
@@ -81,7 +81,7 @@ def show(*, policy_file: Path | None, config_file: Path | None, as_json: bool) -
             _show(console, source, loaded, told or "nobody: it was only named here", values)
 
 
-@command.command("lint")
+@command.command("lint", short_help="What is wrong with a policy file, or risky in it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def lint_file(*, file: Path, as_json: bool) -> int:

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from stubresolver.cli.common import config_option, open_kept_evidence, yes_option
+from stubresolver.cli.common import config_option, find_kept, yes_option
 from stubresolver.cli.judges import policy_source_of
 from stubresolver.cli.policy_change import changed, details, open_target, target_option, write_change
 from stubresolver.cli.shown import clean, make_table, verdict_line
@@ -20,7 +20,7 @@ from stubresolver.verify import Outcome, PathCertificate, Policy, Rule, Unreadab
 from stubresolver.verify.certificate import Certificate, read_certificate
 
 
-@click.command("allow")
+@click.command("allow", short_help="Put an issuer that was refused on the allow-list.")
 @click.option("--from-evidence", "identity", metavar="ID", required=True, help="The record of a refused upstream.")
 @click.option(
     "--at",
@@ -47,8 +47,7 @@ def allow(*, identity: str, place: str, policy_file: Path | None, config_file: P
     Exit status: 0 allowed (or was before), 1 not changed because you said no, 2 bad input.
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
-    with contextlib.closing(open_kept_evidence(settings)) as store:
-        exported = store.export(store.find(identity))
+    exported = find_kept(settings, identity)
     target = open_target(policy_file, policy_source_of(settings, exported.upstream))
     verdict = exported.judge(policy=target.policy)
     console = Console(highlight=False)

@@ -26,7 +26,7 @@ _MEANS = {
 }
 
 
-@click.command("deny")
+@click.command("deny", short_help="Put a certificate on the deny-list.")
 @click.option(
     "--chain",
     "chain_file",

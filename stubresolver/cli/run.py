@@ -62,8 +62,8 @@ def command(
 
     \b
     Examples:
-      stubresolver run --listen 127.0.0.1:5300      no privilege needed
-      stubresolver run --check                      exit status 0 if everything reads, 2 if not
+      stubresolver run --listen 127.0.0.1:5300    no privilege needed
+      stubresolver run --check                    exit status 0 or 2
     """  # noqa: D301 - \b tells click to keep the lines that follow
     settings = load_settings(config_file)
     settings = replace(

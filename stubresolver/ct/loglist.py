@@ -118,7 +118,12 @@ class LogList:
         denied = {**DENIED_LOGS, **also_denied}
         try:
             document = msgspec.convert(json.loads(octets, object_pairs_hook=unique_names), _Document)
-        except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
+        except UnicodeDecodeError:
+            raise LogListError("not a log list: no UTF-8 text") from None
+        except json.JSONDecodeError as error:
+            what = f"not JSON: {error}" if octets.strip() else "an empty file"
+            raise LogListError(f"not a log list: {what}") from None
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise LogListError(f"not a log list in the v3 schema: {error}") from None
         logs: dict[bytes, Log] = {}
         for log in _logs(document):

@@ -147,6 +147,10 @@ def test_no_service(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         sock.bind(str(left))
     told = run("cache", "stats", "--socket", left)
     assert (told.status, "start the service" in told.err) == (2, True)
+    (tmp_path / "file").touch()
+    for none in (tmp_path / "file", tmp_path):
+        told = run("cache", "stats", "--socket", none)
+        assert (told.status, "is there, and no socket; the service's is " in told.err) == (2, True)
     told = run("cache", "stats", "--socket", tmp_path / ("x" * 200))
     assert (told.status, "cannot be asked" in told.err) == (2, True)
 

@@ -182,6 +182,14 @@ def test_bad_input_is_status_2(run, kept, tmp_path):
         assert words in outcome.err
 
 
+def test_nothing_kept_is_no_verdict(run, tmp_path):
+    """Status 1 says that it was judged otherwise; where there is nothing to judge it is 2, and says where it looked."""
+    for command in (("explain", "3f9a1c"), ("policy", "allow", "--from-evidence", "3f9a1c")):
+        outcome = run(*command)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert f"no evidence is kept in {tmp_path / 'state' / 'evidence.sqlite3'}" in outcome.err
+
+
 def test_export_of_before_is_reproduced_without_differences(run):
     """A verdict that was kept before it named its proof is repeated in its own form, and nothing is made of that."""
     facts = json.loads(run("explain", Path(__file__).parents[1] / "exported_before_proof.json", "--json").out)

@@ -62,6 +62,13 @@ def test_a_list_that_cannot_be_read_is_bad_input(run, lists, octets) -> None:
         assert len(found.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("columns", ["40", "60", "80"])
+def test_show_leaves_no_name_out(run, lists, monkeypatch, columns: str) -> None:
+    """In a narrow terminal every cell is folded; a list without its logs' names would say nothing."""
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "Alder" in run("logs", "show", "--config", lists.config).out
+
+
 def test_diff_says_what_differs(run, lists) -> None:
     """Status 1 and a line for each difference; status 0 where there is none."""
     other = lists.source("other.json", written(*LOGS[:-1], NEW_LOG))

@@ -43,6 +43,15 @@ def test_each_command_has_help(run, words):
     assert "xit status" in outcome.out
 
 
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
+def test_help_fits_a_terminal(run, monkeypatch, words):
+    """In 80 columns no line of a list of commands is cut, and only a long command itself goes beyond."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*words, "--help").out.splitlines()[1:]  # the first is click's
+    assert not [line for line in lines if line.endswith("...")]
+    assert not [line for line in lines if len(line) > 80 and not line.startswith("    stubresolver ")]
+
+
 def test_version(run):
     """--version names the release."""
     assert __version__ in run("--version").out
