@@ -330,9 +330,9 @@ class World:
                 wire.deliver(None)
                 wire.serving.cancel()
 
-    def kill(self, host):
+    def kill(self, host, ways=("hole", "fin", "reset")):
         """Its connections end in one of the ways in which connections end."""
-        how = self.chance.choice(["hole", "fin", "reset"])
+        how = self.chance.choice(ways)
         for wire in host.wires:
             if how == "hole":
                 wire.lose()
