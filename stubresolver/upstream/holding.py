@@ -20,7 +20,7 @@ from stubresolver.transport.doh import DohProtocol
 from stubresolver.transport.dot import DotProtocol
 from stubresolver.transport.protocol import QueryProtocol
 from stubresolver.upstream.channel import Channel
-from stubresolver.upstream.dial import VerifiedStream, dial
+from stubresolver.upstream.dial import Demands, VerifiedStream, dial, judge_again
 from stubresolver.upstream.line import Line
 from stubresolver.upstream.options import UpstreamOptions
 from stubresolver.upstream.refusals import Refusals
@@ -112,6 +112,13 @@ class Holding:
             self._report(Judged(line.upstream, verdict, again=True))
         elif isinstance(outcome, UpstreamError):
             self._report(DialFailed(line.upstream, outcome))
+
+    async def judge_again(self, line: Line, channel: Channel) -> None:
+        """Judge a connection that stands by another time, unless other demands come into force meanwhile."""
+        demands = line.demands
+        outcome = await judged_again(channel, demands)
+        if line.channel is channel and line.demands is demands:
+            self.take_judgement(line, channel, outcome)
 
     def drop(self, line: Line, silent: Channel) -> None:
         """Somebody else has answered what this connection was asked: it is dead, and nobody waits for it to say so."""
@@ -232,6 +239,14 @@ class Holding:
         now = trio.current_time()
         line.failed_with(error, now)
         line.health = line.health.failed(now, random.random(), unreached=unreached)  # noqa: S311 - jitter is no secret
+
+
+async def judged_again(channel: Channel, demands: Demands) -> Verdict | UpstreamError:
+    """How a connection that stands is judged now, by these demands."""
+    try:
+        return await judge_again(channel.stream, demands)
+    except UpstreamError as error:
+        return error
 
 
 def _answers_none(line: Line) -> UpstreamError:

@@ -236,12 +236,17 @@ class Lines:
         self._anew(now)
 
     def clock_set(self) -> None:
-        """What was refused by a clock that was wrong may be dialled again."""
+        """What was refused by a clock that was wrong may be dialled again; what was allowed by it is judged again."""
         for line in self._lines:
             if line.refused:
                 line.health = self._fresh
         self._refusals.forget()
         if self.nursery is not None:
+            for line in self._lines:
+                if line.dialling is not None:
+                    line.dialling.cancel()
+                if line.channel is not None:
+                    self.nursery.start_soon(self._holding.judge_again, line, line.channel)
             self._anew(trio.current_time())
 
     def take(self, demands: Mapping[Upstream, Demands], judged: Mapping[Channel, Verdict | UpstreamError]) -> None:

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from stubresolver.errors import ChannelClosed, UpstreamError
 from stubresolver.upstream.channel import Channel
-from stubresolver.upstream.dial import Demands, judge_again
+from stubresolver.upstream.dial import Demands
+from stubresolver.upstream.holding import judged_again
 from stubresolver.upstream.upstream import Upstream
 from stubresolver.verify.verdict import Verdict
 
@@ -38,7 +39,7 @@ async def renew_all(pools: Sequence[Renewable], demands: Mapping[Upstream, Deman
     judged: dict[Channel, Verdict | UpstreamError] = {}
     for _ in range(ROUNDS):
         for upstream, channel in _unjudged(pools, judged):
-            judged[channel] = await _judged_again(channel, demands[upstream])
+            judged[channel] = await judged_again(channel, demands[upstream])
     # No await from here on: there is no moment in which one upstream is judged by the old demands, one by the new.
     for upstream, channel in _unjudged(pools, judged):
         judged[channel] = ChannelClosed(f"{upstream}: connected while the demands changed; it is dialled anew")
@@ -51,11 +52,3 @@ def _unjudged(
 ) -> list[tuple[Upstream, Channel]]:
     """The connections that stand and were not judged again yet."""
     return [each for pool in pools for each in pool.standing if each[1] not in judged]
-
-
-async def _judged_again(channel: Channel, demands: Demands) -> Verdict | UpstreamError:
-    """How a connection that stands is judged by other demands."""
-    try:
-        return await judge_again(channel.stream, demands)
-    except UpstreamError as error:
-        return error

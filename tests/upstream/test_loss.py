@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from stubresolver.errors import NoUpstream, PolicyRefused, UpstreamError
 from stubresolver.upstream import ConnectionLost, parse_upstream
 from stubresolver.wire.framing import FrameReader, frame
-from tests.upstream.conftest import FakeJudge
+from tests.upstream.conftest import FakeJudge, FakeRecorder
 from tests.upstream.pools import REFUSED, echo, exchanged, message, never, running, silent, states
 from tests.upstream.test_pool import answer, doh
 
@@ -454,7 +455,7 @@ async def test_before_it_runs_a_move_is_only_noted(autojump_clock, internet, dem
 
 
 async def test_clock_that_was_set_ends_the_refusals(autojump_clock, internet, demands, allowed, refused):
-    """NTP has set the clock: what was refused by it is dialled at once, and nothing that stands is touched."""
+    """NTP has set the clock: what was refused by it is dialled at once, and what stands and passes is not touched."""
     demands.judge.verdict = refused
     async with running(internet, demands, {A: internet.dot(echo), B: UNREACHABLE}) as pool:
         await trio.sleep(100)
@@ -467,6 +468,55 @@ async def test_clock_that_was_set_ends_the_refusals(autojump_clock, internet, de
         await wait_all_tasks_blocked()
         assert states(pool)[0] == "open"
         assert [where for _, where in internet.dialled].count("127.0.0.1") <= 10
+
+
+async def test_what_a_wrong_clock_allowed_is_judged_by_the_right_one(autojump_clock, internet, demands, refused):
+    """A certificate that has ended looks good to a clock that is behind; its connection does not outlive that."""
+    async with running(internet, demands, {A: internet.dot(echo)}) as pool:
+        assert await exchanged(pool, message(1)) == message(1)
+        demands.judge.verdict = refused
+        pool.clock_set()
+        await wait_all_tasks_blocked()
+        assert pool.standing == []
+        with pytest.raises(PolicyRefused):
+            await exchanged(pool, message(1))
+        assert internet.servers[0].machine.over
+
+
+async def test_a_dial_that_was_begun_by_a_wrong_clock_is_begun_anew(autojump_clock, internet, demands):
+    """The time is read once for handshake, judgement and evidence."""
+    times = [demands.clock()]
+    told = replace(demands, clock=lambda: times[-1])
+    async with running(internet, told, {A: internet.dot(echo)}) as pool:
+        while not internet.servers:
+            await trio.lowlevel.checkpoint()
+        assert states(pool) == ["dialling"]
+        times.append(times[0] + timedelta(hours=1))
+        pool.clock_set()
+        assert await exchanged(pool, message(1)) == message(1)
+        assert demands.judge.shown[-1][1] == times[-1]
+        assert len(internet.dialled) == 2
+
+
+async def test_other_demands_go_before_another_clock(autojump_clock, internet, demands, allowed, refused):
+    """What was judged by demands that a reload has overtaken counts for nothing."""
+
+    class Slow(FakeRecorder):
+        """A recorder whose disk takes its time."""
+
+        async def record(self, *_):
+            await trio.sleep(0.5)
+
+    slow = replace(demands, recorder=Slow(), judge=FakeJudge(allowed))
+    async with running(internet, {A: slow}, {A: internet.dot(echo)}) as pool:
+        await exchanged(pool, message(1))
+        slow.judge.verdict = refused
+        pool.clock_set()
+        await wait_all_tasks_blocked()
+        await pool.renew({A: demands})
+        await trio.sleep(1)
+        assert len(pool.standing) == 1
+        assert await exchanged(pool, message(1)) == message(1)
 
 
 @pytest.mark.parametrize("fault", [UNREACHABLE, REFUSED, None])
