@@ -70,9 +70,10 @@ class EventLog:
         seen[kind] += 1
         times = seen[kind]
         if times & (times - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...: a network that is down all night fills no journal
-            self._tell(event, zone, times if len(seen) == 1 else 1)
+            often = "" if times == 1 or kind == _OTHERS else f" ({times} times{' in a row' * (len(seen) == 1)})"
+            self._tell(event, zone, often)
 
-    def _tell(self, event: PoolEvent, zone: ForwardZone | None, times: int = 1) -> None:
+    def _tell(self, event: PoolEvent, zone: ForwardZone | None, often: str = "") -> None:
         upstream, now = event.upstream, self._now()
         until = self._until.get(upstream, float("-inf"))
         if until > now:
@@ -81,32 +82,26 @@ class EventLog:
         self._until[upstream] = max(until, now - (_AT_ONCE - 1) * _SECONDS) + _SECONDS
         if untold := self._untold.pop(upstream, 0):
             log.info("%s: it comes and goes: %d lines about it were left out", upstream, untold)
-        report_event(event, zone, times)
+        report_event(event, zone, often)
 
 
-def report_event(event: PoolEvent, zone: ForwardZone | None = None, times: int = 1) -> None:
+def report_event(event: PoolEvent, zone: ForwardZone | None = None, often: str = "") -> None:
     """One log line for each judgement, failed dial and lost connection; never a name that a client asked for.
 
-    `zone` is what the upstream is asked for, where that is not every name; `times` how often in a row it was so.
+    `zone` is what the upstream is asked for, where that is not every name; `often` how often it was so.
     """
     where = "" if zone is None else f"forward {zone}: "
     upstream = f"{where}{event.upstream}"
     match event:
         case Judged(_, verdict, again=once_more):
-            _report_verdict(upstream, verdict, times, again=once_more)
+            _report_verdict(upstream, verdict, often, again=once_more)
         case DialFailed(bare, error):
-            log.warning(
-                "%s", f"{where if str(bare) in error.summary else f'{upstream}: '}{error.summary}{_said(times)}"
-            )
+            log.warning("%s%s%s", where if str(bare) in error.summary else f"{upstream}: ", error.summary, often)
         case ConnectionLost(_, reason):
             log.info("%s: connection lost: %s", upstream, reason.removeprefix("connection lost: "))
 
 
-def _said(times: int) -> str:
-    return f" ({times} times in a row)" if times > 1 else ""
-
-
-def _report_verdict(upstream: str, verdict: Verdict, times: int, *, again: bool) -> None:
+def _report_verdict(upstream: str, verdict: Verdict, often: str, *, again: bool) -> None:
     judged = "judged again: " if again else ""
     if verdict.allowed:
         log.info("%s: %sallowed: %s", upstream, judged, verdict.summary)
@@ -114,4 +109,4 @@ def _report_verdict(upstream: str, verdict: Verdict, times: int, *, again: bool)
         log.warning("%s: %s%s", upstream, judged, verdict.summary)  # it begins with REPORT ONLY
     else:
         effect = "no more queries are sent" if again else "no query was sent"
-        log.error("%s: %sREFUSED, %s: %s%s", upstream, judged, effect, verdict.summary, _said(times))
+        log.error("%s: %sREFUSED, %s: %s%s", upstream, judged, effect, verdict.summary, often)

@@ -53,7 +53,9 @@ def test_each_upstream_counts_for_itself(lines):
 
 def test_another_failure_is_news(lines):
     """A failure of another kind, and the first after a success, are told at once."""
-    assert len(lines(*[failed()] * 3, failed(why="refused"), failed())) == 4
+    said = lines(*[failed()] * 3, failed(why="refused"), failed())
+    assert len(said) == 4
+    assert said[-1] == f"{ONE}: unreachable (4 times)", "no row any more, and not the same line once more"
 
 
 @pytest.mark.parametrize(("kinds", "most"), [(2, 22), (1100, 8 + 11)])
