@@ -112,6 +112,8 @@ async def _ask(app: App, query: Query) -> tuple[float, bytes, tuple[UpstreamStat
 
 def _build(name: str, rdtype: str, *, dnssec: bool) -> dns.message.Message:
     """The query in dnspython's form; raises `BadInput`."""
+    if not name:  # `query "$HOST"` of a script: nothing is asked that nobody named
+        raise BadInput("'' is not a domain name; the root is '.'")
     try:
         qname = dns.name.from_text(name)
     except (dns.exception.DNSException, UnicodeError) as error:

@@ -76,6 +76,7 @@ def test_bad_input_is_status_2(run):
     """A name or type that is none is told before anything is dialled."""
     for arguments, words in (
         (("a..b",), "'a..b' is not a domain name"),
+        (("",), "'' is not a domain name; the root is '.'"),
         (("x" * 64 + ".lab",), "is not a domain name"),
         (("example.lab", "QQ"), "'QQ' is not a record type"),
         (("example.lab", "AXFR"), "example.lab AXFR cannot be asked: "),
