@@ -187,8 +187,8 @@ class Holding:
         self._held[channel] = line
         line.error = None
         if old is not None:
-            # As in `_ended`: should the new one be no better (silent, too, or taking leave at once), we pause.
-            if (old.silent or old.draining) and not old.answered:
+            # As in `_ended`: should the new one be no better (silent, too, taking leave or no query at all), we pause.
+            if (old.silent or not old.open) and not old.answered:
                 line.mute = True
                 self._fail(line, _answers_none(line), unreached=False)
             old.retire()

@@ -9,6 +9,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded
+from h2.settings import SettingCodes
 from trio.testing import wait_all_tasks_blocked
 
 from stubresolver.errors import (
@@ -672,6 +673,21 @@ async def test_refused_stream_is_asked_once_more(autojump_clock, internet, deman
     async with running(internet, demands, {DOH: doh(internet, refuse_once)}) as pool:
         assert await exchanged(pool, message(1)) == message(1)
         assert len(internet.dialled) == 1
+
+
+async def test_who_takes_no_queries_is_not_dialled_for_each(autojump_clock, internet, demands):
+    """SETTINGS_MAX_CONCURRENT_STREAMS 0, and every stream refused: a connection stands each time, and is of no use."""
+
+    def close_the_door(connection, stream, _body):
+        connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 0})
+        connection.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
+
+    async with running(internet, demands, {DOH: doh(internet, close_the_door)}) as pool:
+        for number in range(100):
+            with pytest.raises(UpstreamError):
+                await exchanged(pool, message(number))
+            await trio.sleep(0.1)
+        assert len(internet.dialled) < 10
 
 
 async def test_failure_of_the_peer_is_asked_elsewhere(autojump_clock, internet, demands):
