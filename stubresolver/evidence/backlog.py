@@ -42,7 +42,8 @@ class Backlog:
     def written(self, judgements: Iterable[Judgement]) -> None:
         """These wait no more; what has come meanwhile does."""
         done = {id(judgement) for judgement in judgements}
-        self._held = {identity: pair for identity, pair in self._held.items() if id(pair[1]) not in done}
+        left = {identity: [each for each in pair if id(each) not in done] for identity, pair in self._held.items()}
+        self._held = {identity: (pair[0], pair[-1]) for identity, pair in left.items() if pair}
 
     def _victim(self) -> str:
         """The id of the next to go."""

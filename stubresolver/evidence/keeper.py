@@ -69,7 +69,7 @@ class EvidenceKeeper:
             self._file = CurrentFile(
                 path, clock, report, self._carry_floor, snapshots=self._snapshots, maximum_octets=maximum_octets
             )
-        self._newest: datetime | None = None  # the time that was last read in the file
+        self._newest: datetime | None = None  # the newest time in the file, as it was last read or written
         self._floor: datetime | None = None  # the same of files that are gone
         self._second: EvidenceStore | None = None
         self._backlog = Backlog()
@@ -152,10 +152,11 @@ class EvidenceKeeper:
             self._report(f"evidence: {len(self._backlog)} judgements are lost: the disk does not answer")
             return
         try:
-            if self._second is not None and not self._closed:
+            if (self._second is not None or len(self._backlog)) and not self._closed:
                 self._try(lambda: self._write([]))
-            if (second := self._second) is not None and not self._closed:
-                judgements, alarms = len(self._backlog), len(second.audits().alarms())
+            if not self._closed:
+                judgements = len(self._backlog)
+                alarms = 0 if self._second is None else len(self._second.audits().alarms())
                 if judgements or alarms:
                     left = f"{judgements} judgements and {alarms} alarms"
                     self._report(f"evidence: {left} could not be kept: {self._state.problem}")
@@ -199,13 +200,15 @@ class EvidenceKeeper:
         with self._memory:
             waiting = self._backlog.judgements()
         every = [*waiting, *judgements]
+        if self._second is not None:
+            self._hand_over(self._second)  # before the judgements: what is written must not seem to wait if this fails
         if every:
             kept = self._use(lambda store: self._record(store, every))
+            allowed = (judgement.verdict.at for judgement in every if judgement.verdict.allowed)
+            self._newest = max(filter(None, (self._newest, *allowed)), default=None)
         else:
             kept = []
             self._use(EvidenceStore.try_to_write)
-        if self._second is not None:
-            self._hand_over(self._second)
         with self._memory:
             self._backlog.written(waiting)
             if not len(self._backlog):
@@ -225,7 +228,12 @@ class EvidenceKeeper:
                 self._unfit += 1
                 self._report(f"{judgements[0].upstream}: this judgement is lost: {error}")
                 return []
-        return [kept for judgement in judgements for kept in self._record(store, [judgement])]
+        kept = []
+        for judgement in judgements:
+            kept += self._record(store, [judgement])
+            with self._memory:
+                self._backlog.written([judgement])  # now: the next may fail
+        return kept
 
     def _hand_over(self, second: EvidenceStore) -> None:
         """Give the file the alarms of the time without it; raises `EvidenceError`."""
@@ -269,7 +277,7 @@ class EvidenceKeeper:
             self._backlog.add(judgement)
         with contextlib.suppress(EvidenceError, MemoryError):
             self._in_memory().record_all([judgement])
-        self._settle(self._state.problem)
+        self._settle()
 
     def _in_memory(self) -> EvidenceStore:
         """The second store; raises `EvidenceError` where there is no memory for it."""
@@ -289,11 +297,13 @@ class EvidenceKeeper:
             max(filter(None, (found.newest, here.newest, self._floor)), default=None),
         )
 
-    def _settle(self, problem: str, written: int = 0) -> None:
-        """Put into the state what is so now, and tell a change of it."""
+    def _settle(self, problem: str | None = None, written: int = 0) -> None:
+        """Put into the state what is so now, and tell a change of it; without a problem or "" that is what it was."""
         aside = () if self._file is None else self._file.aside
         with self._memory:
-            before, kept = self._state, not problem
+            before = self._state
+            problem = before.problem if problem is None else problem
+            kept = not problem
             since = before.since if kept == before.kept else iso(self._clock())
             lost = self._backlog.lost + self._unfit
             self._state = EvidenceState(before.file, kept, since, problem, len(self._backlog), lost, aside)

@@ -7,6 +7,7 @@ lasts for `HANGS`. Where no thread can be started it is the same.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -93,7 +94,7 @@ class Recorder:
             with trio.move_on_after(PATIENCE):
                 return self._tell(await trio.to_thread.run_sync(use, limiter=self._turn, abandon_on_cancel=True))
         except trio.Cancelled:
-            if not use.started:
+            if use.withdraw():
                 here(None)  # the dial was given up; what it has found is not
             raise
         except Exception as error:  # a defect of ours, but what a peer showed must not end the process
@@ -102,7 +103,7 @@ class Recorder:
             problem = f"{type(error).__name__}: {error}"
             log.exception("evidence: %s", problem)
             return self._tell(here(problem))
-        if not use.started:
+        if use.withdraw():
             return self._tell(here(None))
         self._late, self._late_since = use, trio.current_time()
         return self._tell(late())
@@ -115,15 +116,22 @@ class Recorder:
 
 
 class _Use(Generic[_T]):
-    """One call in a thread, that tells how far it is."""
+    """One call in a thread, that tells how far it is, and does not begin once it was withdrawn."""
 
     def __init__(self, function: Callable[[], _T]) -> None:
         self._function = function
+        self._first = threading.Lock()  # taken by whoever comes first, the thread or `withdraw`
         self.started = self.ended = False
 
     def __call__(self) -> _T:
+        if not self._first.acquire(blocking=False):
+            raise RuntimeError("withdrawn")  # nobody hears it
         self.started = True
         try:
             return self._function()
         finally:
             self.ended = True
+
+    def withdraw(self) -> bool:
+        """Whether it had not begun; then it will not."""
+        return self._first.acquire(blocking=False)
