@@ -152,9 +152,11 @@ class Asking:
             return await self._connected_and_asked(late)
         return await self._ask_elsewhere(late, ended)
 
-    async def _ask_elsewhere(self, late: Late, avoid: Channel, among: list[Line] | None = None) -> bytes:
+    async def _ask_elsewhere(
+        self, late: Late, avoid: Channel, among: list[Line] | None = None, *, demand: bool = True
+    ) -> bytes:
         while True:
-            channel = late.asked = await self._lines.connected(avoid, among)
+            channel = late.asked = await self._lines.connected(avoid, among, demand=demand)
             exchange = channel.ask(late.query)
             try:
                 answer = await exchange.wait()
@@ -225,9 +227,11 @@ class Asking:
             if len(answers) + len(errors) == 2:
                 nursery.cancel_scope.cancel()
 
+        # While others are answered nobody's pause is cut short: `demand` is for where nothing serves.
+        elsewhere = self._ask_elsewhere(late, slow, among, demand=is_silent)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(functools.partial(take, after_all, late_one=True))
-            nursery.start_soon(functools.partial(take, self._ask_elsewhere(late, slow, among), late_one=False))
+            nursery.start_soon(functools.partial(take, elsewhere, late_one=False))
         if answers:
             return next((answer for answer in answers if _is_final(late.query, answer)), answers[0])
         raise min(errors, key=lambda error: not isinstance(error, PolicyRefused | NoUpstream))

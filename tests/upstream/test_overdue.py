@@ -90,3 +90,20 @@ async def test_overdue_query_outlives_its_connection(autojump_clock, internet, d
         assert sorted(replies) == [message(13, b"lost"), message(14)]
         await trio.sleep(4)
         assert all(line.outstanding == 0 for line in pool.statistics().upstreams)
+
+
+@pytest.mark.parametrize("order", ["latency", "strict"])
+async def test_who_cannot_be_reached_is_left_in_peace_while_others_are_answered(
+    autojump_clock, internet, demands, order
+):
+    """A name that is lost twice a second makes no dial that is not due: the other one pauses for longer each time."""
+    loser = Loser()
+    async with running(internet, demands, {A: internet.tls(loser.serve), B: UNREACHABLE}, order=order) as pool:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_busy, pool, 60)
+            for number in range(100):
+                pool.exchange_soon(message(1000 + number, b"lost"), lambda _: None)
+                await trio.sleep(0.5)
+        dials = [at for at, where in internet.dialled if where == "127.0.0.2"]
+        assert 3 <= len(dials) <= 12
+        assert len(loser.servers) == 1
