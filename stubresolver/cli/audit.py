@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import click
-import trio
 from rich.console import Console
 
 from stubresolver.app import App
@@ -25,6 +24,7 @@ from stubresolver.cli.common import (
     open_evidence,
     open_kept_evidence,
     policy_option,
+    run_tasks,
     utc_now,
     yes_option,
 )
@@ -132,7 +132,7 @@ def command(
         elif kept:
             with contextlib.closing(open_kept_evidence(settings)) as looked_into:
                 given = from_evidence(looked_into, settings.all_upstreams)
-        return trio.run(_audit, _Asked(settings, trust, evidence, given, roots, as_json=as_json))
+        return run_tasks(_audit, _Asked(settings, trust, evidence, given, roots, as_json=as_json))
 
 
 @dataclass(frozen=True, slots=True)

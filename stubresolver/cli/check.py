@@ -19,6 +19,7 @@ from stubresolver.cli.common import (
     open_evidence,
     parse_time,
     policy_option,
+    run_tasks,
     utc_now,
 )
 from stubresolver.cli.judges import asking, parse_address, provider_option, told_upstream
@@ -97,7 +98,7 @@ def command(
     for warning in trust.warnings(utc_now()):
         click.echo(f"stubresolver: {warning}", err=True)
     with contextlib.closing(open_evidence(settings)) as evidence:
-        return trio.run(_check_upstreams, settings, build_all_demands(trust, Recorder(evidence)), as_json)
+        return run_tasks(_check_upstreams, settings, build_all_demands(trust, Recorder(evidence)), as_json)
 
 
 @dataclass(frozen=True, slots=True)

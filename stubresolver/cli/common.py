@@ -4,16 +4,21 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import click
+import trio
 
 from stubresolver.config import Settings
 from stubresolver.errors import BadInput, EvidenceDamaged, EvidenceError
 from stubresolver.evidence import EvidenceKeeper, EvidenceStore
 from stubresolver.exported import Exported
+
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
 
 config_option = click.option(
     "--config",
@@ -85,6 +90,15 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
         return EvidenceStore(path)
     except EvidenceDamaged as error:
         raise EvidenceDamaged(f"{error}; whoever records there next puts it aside and begins a new one") from None
+
+
+def run_tasks(main: Callable[[Unpack[_Arguments]], Awaitable[_Result]], *arguments: *_Arguments) -> _Result:
+    """`trio.run`; Ctrl-C ends it between two steps, and nowhere else.
+
+    Raised in the middle of one, it would be lost in a callback of OpenSSL's, or taken by the judge of paths for a
+    certificate that cannot be read: the command would go on, and keep a refusal that nobody has earned.
+    """
+    return trio.run(main, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def find_kept(settings: Settings, identity: str) -> Exported:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stubresolver.app import App
-from stubresolver.cli.common import json_option, utc_now
+from stubresolver.cli.common import json_option, run_tasks, utc_now
 from stubresolver.cli.lab_audits import show_audits
 from stubresolver.config import Settings
 from stubresolver.demands import build_demands
@@ -73,7 +73,7 @@ def command(*, listen: str, once: bool, as_json: bool) -> int:
         tempfile.TemporaryDirectory(prefix="stubresolver-lab-") as folder,
         contextlib.closing(EvidenceKeeper(Path(folder) / "evidence.sqlite3", utc_now)) as evidence,
     ):
-        return trio.run(_lab, bound, evidence, Path(folder), once, as_json)
+        return run_tasks(_lab, bound, evidence, Path(folder), once, as_json)
 
 
 async def _lab(bound: Bound, evidence: EvidenceKeeper, folder: Path, once: bool, as_json: bool) -> int:

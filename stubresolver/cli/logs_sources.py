@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from stubresolver.app import App
-from stubresolver.cli.common import open_evidence
+from stubresolver.cli.common import open_evidence, run_tasks
 from stubresolver.cli.files import read_bounded
 from stubresolver.config import Settings, certifi_file, read_shipped, web_anchors
 from stubresolver.demands import build_all_demands
@@ -71,7 +71,7 @@ def gather(
                 evidence = held.enter_context(contextlib.closing(open_evidence(settings)))
                 app = App(settings, build_all_demands(load_trust(settings), Recorder(evidence)))
             fetching = _Fetching(app, roots, held.enter_context(_progress()), given, look_for_signature=bool(keys))
-            found |= trio.run(fetching.fetch_all, urls)
+            found |= run_tasks(fetching.fetch_all, urls)
     return [found[name] for name in names]
 
 

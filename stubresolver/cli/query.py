@@ -18,7 +18,15 @@ import dns.rdatatype
 import trio
 
 from stubresolver.app import App
-from stubresolver.cli.common import config_option, json_option, log_list_option, open_evidence, policy_option, utc_now
+from stubresolver.cli.common import (
+    config_option,
+    json_option,
+    log_list_option,
+    open_evidence,
+    policy_option,
+    run_tasks,
+    utc_now,
+)
 from stubresolver.cli.judges import asking, provider_option, told_upstreams
 from stubresolver.config import load_settings
 from stubresolver.demands import build_all_demands
@@ -83,7 +91,7 @@ def command(
         raise BadInput(f"{name} {rdtype} cannot be asked: {error}") from None
     with contextlib.closing(open_evidence(settings)) as evidence:
         app = App(settings, build_all_demands(trust, Recorder(evidence)))
-        started, wire, known, ended = trio.run(_ask, app, parsed)
+        started, wire, known, ended = run_tasks(_ask, app, parsed)
     answer = dns.message.from_wire(wire)
     failed = answer.rcode() == dns.rcode.SERVFAIL
     shown = next((line for line in known if line.answered), None)

@@ -95,7 +95,7 @@ def command(
     with contextlib.closing(_bind(settings)) as bound, contextlib.closing(open_evidence(settings, report)) as evidence:
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
         service = Service(settings, trust, bound, evidence, status_file or default_status_file(), files=files)
-        trio.run(service.run, clock=BootClock())
+        trio.run(service.run, clock=BootClock(), restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
 

@@ -87,7 +87,7 @@ def test_bad_input_is_told_with_status_2(run, files, tmp_path):
         (("check", "--address", "::1"), "--address only with --chain"),
         (("check", "tls://dns.lab"), "'dns.lab' is not an IP address"),
         (("check", "--policy", "/nowhere.toml"), "/nowhere.toml: trust.policy: cannot be read"),
-        (("check", "--log-list", files.chain), "not a log list in the v3 schema"),
+        (("check", "--log-list", files.chain), "not a log list: not JSON: "),
         (("check", "--anchors", files.policy), "no certificates in PEM"),
         (("check", "--config", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
         (("check", "--nonsense"), "No such option"),

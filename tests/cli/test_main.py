@@ -1,8 +1,10 @@
 """The command as a whole: help, versions, mistakes, defects."""
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import trio
 
 from stubresolver import __version__
 from stubresolver.cli import lab as lab_command
+from stubresolver.cli.common import run_tasks
 from stubresolver.cli.main import COMMANDS, _report_any, cli
 from stubresolver.lab.dishonest import Deceit
 from stubresolver.lab.rogues import Rogue
@@ -115,7 +118,7 @@ def test_audit_that_is_not_as_expected_is_status_1(run, monkeypatch):
 def test_defect_is_one_line(run, monkeypatch):
     """No traceback reaches a person; the environment variable that shows it is named."""
 
-    def broken(*_: object) -> int:
+    def broken(*_: object, **__: object) -> int:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(trio, "run", broken)
@@ -128,7 +131,7 @@ def test_defect_is_one_line(run, monkeypatch):
 def raising(error: BaseException):
     """Stands in for `trio.run`: ends as a nursery does in which somebody raised `error`."""
 
-    def run(*_: object) -> int:
+    def run(*_: object, **__: object) -> int:
         raise BaseExceptionGroup("Exceptions from Trio nursery", [BaseExceptionGroup("inner", [error])])
 
     return run
@@ -139,6 +142,19 @@ def test_ctrl_c_in_a_nursery_is_status_130(run, monkeypatch):
     monkeypatch.setattr(trio, "run", raising(KeyboardInterrupt()))
     outcome = run("check", "tls://127.0.0.1:1")
     assert (outcome.status, outcome.out, outcome.err) == (130, "", "")
+
+
+def test_ctrl_c_is_lost_in_no_callback():
+    """What is raised inside of a library's callback the library drops: Ctrl-C waits until that step is done."""
+
+    async def judge():
+        with contextlib.suppress(KeyboardInterrupt):  # as a library in Rust or C that has asked Python something
+            signal.raise_signal(signal.SIGINT)
+        await trio.lowlevel.checkpoint()
+        return "went on"
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(judge)
 
 
 def test_full_disk_under_the_output_is_no_defect(run, monkeypatch):
