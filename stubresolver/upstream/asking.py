@@ -192,7 +192,7 @@ class Asking:
                 among = self._lines.others(channel, address=error is None)
                 other = await self._lines.connected(channel, among, demand=False)
             if not limit.cancelled_caught:
-                second = await other.exchange(late.query)
+                second = await self._asked_for_opinion(other, late.query)
                 if _is_final(late.query, second):
                     self._lines.outdone(channel, other, own=own)
                     return second
@@ -201,6 +201,17 @@ class Asking:
         if late.fallback is not None:
             return late.fallback
         raise error or _another_question(channel)
+
+    async def _asked_for_opinion(self, other: Channel, query: bytes) -> bytes:
+        """The answer of somebody else, whose answers may be good for nothing, too."""
+        try:
+            answer = await other.exchange(query)
+        except ProtocolViolation as error:
+            self._lines.offended(other, error, own=False)
+            raise
+        if worth(query, answer) is Worth.VIOLATION:
+            self._lines.offended(other, _another_question(other), own=True)
+        return answer
 
     async def _race(
         self, late: Late, slow: Channel, after_all: Awaitable[bytes], among: list[Line] | None = None

@@ -11,6 +11,7 @@ from stubresolver.errors import ProtocolViolation, UpstreamError
 from stubresolver.upstream import parse_upstream
 from stubresolver.wire import Query
 from stubresolver.wire.edns import upstream_query
+from stubresolver.wire.framing import FrameReader, frame
 from tests.upstream.pools import REFUSED, exchanged, never, running, states
 from tests.upstream.test_pool import doh
 
@@ -201,6 +202,24 @@ async def test_only_upstream_that_gives_nothing_is_told_and_not_hammered(autojum
                 await exchanged(pool, QUERY)
             await trio.sleep(0.25)
         assert len(internet.dialled) <= 15
+
+
+async def test_who_gives_a_useless_opinion_and_closes_is_not_dialled_for_each_query(autojump_clock, internet, demands):
+    """Each of two is asked what the other one had no good answer to: its own then count against it, too."""
+
+    async def lie_and_close(server):
+        reader = FrameReader()
+        while data := await server.receive():
+            for query in reader.feed(data):
+                await server.send(frame(lies(query)))
+                await trio.aclose_forcefully(server.transport)
+
+    async with running(internet, demands, {A: internet.tls(lie_and_close), B: internet.tls(lie_and_close)}) as pool:
+        for _ in range(100):
+            with pytest.raises(UpstreamError):
+                await exchanged(pool, QUERY)
+            await trio.sleep(0.1)
+        assert len(internet.dialled) < 25
 
 
 async def test_failures_of_a_few_names_give_no_connection_up(autojump_clock, internet, demands):
