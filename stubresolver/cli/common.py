@@ -95,8 +95,8 @@ def open_kept_evidence(settings: Settings) -> EvidenceStore:
 def run_tasks(main: Callable[[Unpack[_Arguments]], Awaitable[_Result]], *arguments: *_Arguments) -> _Result:
     """`trio.run`; Ctrl-C ends it between two steps, and nowhere else.
 
-    Raised in the middle of one, it would be lost in a callback of OpenSSL's, or taken by the judge of paths for a
-    certificate that cannot be read: the command would go on, and keep a refusal that nobody has earned.
+    Raised in the middle of one, it would be lost in a callback of OpenSSL's, or taken by the verifier of paths for an
+    address or name that the certificate lacks: the command would go on, and keep a refusal that nobody has earned.
     """
     return trio.run(main, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
 
