@@ -6,7 +6,8 @@ were of one upstream; on any third connection where one of them was silent, beca
 forgotten all that stood.
 
 It is asked once more, too, when others are answered on its connection and it alone is not: elsewhere at the same
-provider, because most such names are slow to find for everybody, and that is no reason to tell a second provider.
+provider, because most such names are slow to find for everybody, and that is no reason to tell a second provider, nor
+to dial somebody who pauses. Should its own connection end or go silent meanwhile, the first rule holds.
 
 It is asked once more, of another upstream, when the answer is a failure that the other one may not have (SERVFAIL,
 another address) or is no answer to the question; a good answer from there is handed on, else the first one with its

@@ -47,9 +47,9 @@ class Disk:
         self.settle(database)
 
     def settle(self, database):
-        (pages,) = database.execute("PRAGMA page_count").fetchone()
-        database.execute(f"PRAGMA max_page_count = {pages if self.fault == 'full' else 1_000_000}")
         database.execute(f"PRAGMA query_only = {int(self.fault == 'read-only')}")
+        (pages,) = database.execute("PRAGMA page_count").fetchone()  # of a file that was spoilt there is none
+        database.execute(f"PRAGMA max_page_count = {pages if self.fault == 'full' else 1_000_000}")
 
     def become(self, fault):
         self.fault = fault
