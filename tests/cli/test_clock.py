@@ -65,7 +65,7 @@ def test_sleeping_by_it():
 def test_the_service_runs_by_it(run, files, monkeypatch):
     """`stubresolver run` serves by that clock."""
     clocks = []
-    monkeypatch.setattr(trio, "run", lambda *_, clock: clocks.append(clock))
+    monkeypatch.setattr(trio, "run", lambda *_, clock, **__: clocks.append(clock))
     monkeypatch.setattr(service, "log_to_stderr", lambda: None)
     monkeypatch.setattr("gc.freeze", lambda: None)  # hypothesis asks the collector who holds what
     assert run("run", "--config", files.config, "--listen", "127.0.0.1:0").status == 0
