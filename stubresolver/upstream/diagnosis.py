@@ -58,6 +58,8 @@ _PERHAPS_LOG_IN: Final = f"it goes on by itself; if the network has a login page
 _KEPT: Final = "what was shown is kept: sudo stubresolver evidence list --refused"
 _SHOWN: Final = 60  # characters of what a stranger's certificate says
 
+_NO_WAY: Final = "network is unreachable"  # ENETUNREACH of connect(2), in strerror(3)'s words
+
 # What OpenSSL says of octets that are no TLS, HTTP for one: SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST,
 # SSL_R_HTTPS_PROXY_REQUEST, SSL_R_PACKET_LENGTH_TOO_LONG (openssl/sslerr.h).
 _NO_TLS: Final = ("wrong version number", "http request", "https proxy request", "packet length too long")
@@ -83,7 +85,7 @@ def diagnose(statistics: PoolStatistics, clock: str = "", reachable: bool | None
     """What is the matter with the upstreams of a pool.
 
     `clock` says why the clock must be wrong, "" where nothing speaks against it; `reachable` whether the kernel has a
-    way to any of them, None where nobody knows.
+    way to any of them, None where nobody asks it.
     """
     signs = [(_sign(line), line) for line in statistics.upstreams]
     seen = {sign for sign, _ in signs}
@@ -92,13 +94,18 @@ def diagnose(statistics: PoolStatistics, clock: str = "", reachable: bool | None
     if _Sign.STANDS in seen:
         blocked = any(entry.here and entry.transport == "tls" for entry in statistics.blocked)
         return Diagnosis(Kind.PORT_BLOCKED, _PORT_BLOCKED) if blocked else Diagnosis(Kind.FINE)
-    if reachable is False:
+    if reachable is False or (reachable is None and _is_off(statistics.upstreams)):
         text = "this machine has no way to any upstream: it is not connected to a network"
         return Diagnosis(Kind.NO_NETWORK, text, "connect to a network; it goes on by itself")
     if seen <= {_Sign.UNTRIED}:
         return Diagnosis(Kind.CONNECTING)
     answered = [(sign, line) for sign, line in signs if sign not in (_Sign.UNTRIED, _Sign.UNREACHED, _Sign.BROKEN)]
     return _of_answers(answered) if answered else _of_silence(seen, [line for _, line in signs])
+
+
+def _is_off(lines: Sequence[UpstreamStatistics]) -> bool:
+    """Whether the kernel has said to every dial that it knows no way: where nobody asks it, this says the same."""
+    return bool(lines) and all(line.failures_in_row and line.last_error.endswith(_NO_WAY) for line in lines)
 
 
 _PORT_BLOCKED: Final = "DNS over TLS is blocked on this network; DNS over HTTPS serves, by the same policy"

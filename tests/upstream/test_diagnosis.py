@@ -89,6 +89,11 @@ def test_no_network():
     assert kind_of(UNREACHED, UNREACHED, reachable=False) is Kind.NO_NETWORK
     assert kind_of(UNREACHED, reachable=None) is Kind.UNREACHABLE
     assert kind_of(UNREACHED, reachable=True) is Kind.UNREACHABLE
+    off = line(error="tls://x: network is unreachable", kind="ConnectFailed")
+    assert kind_of(off, off) is Kind.NO_NETWORK, "a command that watches no network"
+    assert kind_of(off, off, reachable=True) is Kind.UNREACHABLE
+    assert kind_of(off, UNREACHED) is Kind.UNREACHABLE, "half a network is one"
+    assert kind_of(off, UNTRIED) is Kind.UNREACHABLE
 
 
 def test_a_clock_that_must_be_wrong_comes_first(judge):
