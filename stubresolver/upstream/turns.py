@@ -80,7 +80,9 @@ class Turns:
         if not any(line.dialling for line in lines):
             hiccups = (line for line in self._unreached(lines) if demand and line.health.failures <= HICCUPS)
             turns = (self.ready_at(line, now) for line in hiccups)
-            return min((at for at in turns if at <= now + HICCUP_SECONDS), default=NEVER)
+            soon = [at for at in turns if at <= now + HICCUP_SECONDS]
+            held = [line for line in lines if line.usable is None and self._own_ready_at(line, now) <= now]
+            return min([*soon, *(self.ready_at(line, now) for line in held)], default=NEVER)
         waits = [self.ready_at(line, now) for line in lines if line.usable is None and line.dialling is None]
         if demand and any(self._unreached(lines)):
             waits.append(self._demand_at)
@@ -111,8 +113,11 @@ class Turns:
             for other in self._lines
             if other.dialling is not None and other.place.provider < line.place.provider
         ]
-        refused = self._refusals.ready_at(line.upstream.address, now)
-        return max(line.health.ready_at, refused, min(earlier, default=LONG_AGO))
+        return max(self._own_ready_at(line, now), min(earlier, default=LONG_AGO))
+
+    def _own_ready_at(self, line: Line, now: float) -> float:
+        """The same, whatever the others do."""
+        return max(line.health.ready_at, self._refusals.ready_at(line.upstream.address, now))
 
     def is_outage(self) -> bool:
         """Whether nothing stands and everything has failed already."""

@@ -122,6 +122,31 @@ async def test_a_first_provider_that_stands_and_says_nothing_costs_no_connection
     assert [where for _, where in internet.dialled].count("127.0.0.1") > 3
 
 
+@pytest.mark.parametrize("handshake", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("every", [0.2, 0.7])
+async def test_a_silent_first_provider_costs_nobody_an_answer(autojump_clock, internet, demands, handshake, every):
+    """Whoever dials it in the moment in which another query is to go to the second makes that one wait, and no more."""
+    talks = [True]
+    first, second = internet.dot(lambda wire: wire if talks[0] else None), internet.dot(echo)
+    took = []
+
+    async def ask(pool):
+        began = trio.current_time()
+        assert await exchanged(pool, message(1)) == message(1)
+        took.append(trio.current_time() - began)
+
+    providers = {ONE[0]: "one", TWO: "two"}
+    async with running(internet, demands, {ONE[0]: first, TWO: second}, providers=providers) as pool:
+        internet.delays[str(ONE[0].address)] = handshake
+        await ask(pool)
+        talks[0] = False
+        async with trio.open_nursery() as nursery:
+            for _ in range(int(8 / every)):
+                nursery.start_soon(ask, pool)
+                await trio.sleep(every)
+        assert max(took) < 2
+
+
 async def test_what_the_second_provider_was_asked_is_answered(autojump_clock, internet, demands):
     """The first stands again while the second still owes an answer: it comes, and by one query alone."""
     upstreams = {ONE[0]: REFUSED, TWO: internet.dot(echo, delay=0.5)}
