@@ -121,7 +121,7 @@ class Portal:
         self._sent += session.exchanger.sent
         self._last = session.ended(why, self._opened, verified=verified)
         session.scope.cancel()
-        log.warning("PORTAL ENDED: %s; %d queries were sent in clear; protection is on", why, self._last.queries)
+        log.warning("PORTAL ENDED: %s; queries sent in clear: %d; protection is on", why, self._last.queries)
         self._needs.told()
 
     def moved(self) -> None:

@@ -134,7 +134,7 @@ async def test_names_go_there_for_its_time_alone(autojump_clock, world, caplog):
     assert world.told == [True, False]
     assert "PORTAL OPEN for 60 s, by a person's command" in caplog.text
     assert f"go to udp://{ROUTER} (of {world.lease}), neither encrypted nor verified" in caplog.text
-    assert "PORTAL ENDED: its time is over; 2 queries were sent in clear; protection is on" in caplog.text
+    assert "PORTAL ENDED: its time is over; queries sent in clear: 2; protection is on" in caplog.text
     assert "hotel" not in caplog.text
 
 

@@ -74,7 +74,7 @@ def command(
     """  # noqa: D301 - \b tells click to keep the lines that follow
     if stop:
         state = request_service(socket_file, Request(command="portal.stop"), PortalState)
-        _say(state, f"the portal is closed; {state.queries} queries were sent in clear", as_json=as_json)
+        _say(state, f"the portal is closed; queries sent in clear: {state.queries}", as_json=as_json)
         return 0
     seconds = _seconds(duration)
     named = () if server is None else (server,)
@@ -126,7 +126,7 @@ def _stay(socket_file: Path | None, state: PortalState, *, as_json: bool) -> int
     except KeyboardInterrupt:
         with contextlib.suppress(BadInput):  # it was over already
             state = request_service(socket_file, Request(command="portal.stop"), PortalState)
-        _say(state, f"closed; {state.queries} queries were sent in clear", as_json=as_json)
+        _say(state, f"closed; queries sent in clear: {state.queries}", as_json=as_json)
         raise
     except BadInput as error:
         words = f"stubresolver: {error}; the portal ends by its time, or has ended with the service"
@@ -151,13 +151,13 @@ def _heeded(*signals: signal.Signals) -> Iterator[None]:
 def _told_end(state: PortalState, *, as_json: bool) -> int:
     """Say how it has ended; the exit status."""
     if state.verified:
-        words = f"logged in: {state.ended}; protection is on again; {state.queries} queries were sent in clear"
+        words = f"logged in: {state.ended}; protection is on again; queries sent in clear: {state.queries}"
         _say(state, words, as_json=as_json)
         return 0
     if state.open:  # and not the one that we opened
         _say(state, "closed, and another was opened since; see: stubresolver status", as_json=as_json)
         return _NOT_VERIFIED
-    words = f"closed, {state.ended}, and no upstream is verified yet; {state.queries} queries were sent in clear"
+    words = f"closed, {state.ended}, and no upstream is verified yet; queries sent in clear: {state.queries}"
     _say(state, f"{words}; see: stubresolver status", as_json=as_json)
     return _NOT_VERIFIED
 

@@ -87,7 +87,7 @@ def _portal(told: Status) -> Iterator[Row]:
     if portal.open:
         yield _row("PORTAL", f"open for {ago(portal.left)} more: names go in clear to {', '.join(portal.servers)}", "!")
     elif portal.ended:
-        yield _row("portal", f"the last one ended: {portal.ended}; {portal.queries} queries went out in clear")
+        yield _row("portal", f"the last one ended: {portal.ended}; queries sent in clear: {portal.queries}")
 
 
 def _upstream(each: ShownUpstream) -> Iterator[Row]:

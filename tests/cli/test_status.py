@@ -271,7 +271,7 @@ PLAN = PortalPlan(servers=("192.168.1.1",), source="/run/lease", looked=(), netw
         (
             PortalState(open=False, ended="tls://192.0.2.1 stands, verified", verified=True, queries=4, opened=1),
             0,
-            "logged in: tls://192.0.2.1 stands, verified; protection is on again; 4 queries were sent in clear",
+            "logged in: tls://192.0.2.1 stands, verified; protection is on again; queries sent in clear: 4",
         ),
         (
             PortalState(open=False, ended="its time is over", opened=1),
@@ -309,7 +309,7 @@ def test_portal_in_other_ways(run: Run, service: Told) -> None:
     assert service.asked[0] == Request(command="portal.find", servers=("10.0.0.1",))
     assert "; stubresolver portal --stop ends it" in run("portal", "--yes", "--detach").out
     told = run("portal", "--stop")
-    assert (told.status, told.out) == (0, "the portal is closed; 2 queries were sent in clear\n")
+    assert (told.status, told.out) == (0, "the portal is closed; queries sent in clear: 2\n")
     told = run("portal", "--stop")
     assert (told.status, told.err) == (2, "stubresolver: the service says: no portal is open\n")
 
