@@ -52,7 +52,8 @@ def test_locked_evidence(lab: Lab) -> None:
 
 FOLDERS = {
     # what is done to the state folder, in a mount namespace of the service's own
-    "full": "mount -t tmpfs -o size=64k,mode=0700 none {state} && head -c 100k /dev/zero > {state}/filler 2>/dev/null || true",
+    "full": "mount -t tmpfs -o size=64k,mode=0700 none {state} && "
+    "head -c 100k /dev/zero > {state}/filler 2>/dev/null || true",
     "read-only": "mount -t tmpfs -o ro,mode=0700 none {state}",
 }
 
