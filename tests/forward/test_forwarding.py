@@ -202,7 +202,7 @@ def test_hundred_zones_are_one_table_of_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("summary", ["tls://10.0.0.1: refused", "refused"])
-def test_events_name_their_zone(tmp_path: Path, caplog: pytest.LogCaptureFixture, summary: str) -> None:
+async def test_events_name_their_zone(tmp_path: Path, caplog: pytest.LogCaptureFixture, summary: str) -> None:
     """A line of the log about an upstream says for which names it is asked."""
     settings = settings_of('[[forward]]\nzone = "a"\nupstreams = "tls://10.0.0.1"\n', tmp_path)
     app = App(settings, dict.fromkeys(settings.all_upstreams))
