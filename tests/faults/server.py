@@ -6,6 +6,7 @@ own code has no part in it. `Tally` says what has reached it.
 """
 
 import functools
+import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -58,7 +59,9 @@ class Server:
         self._speakers.add(speaker)
         try:
             async with trio.open_nursery() as nursery:
-                await self._listen(speaker, nursery)
+                heard, said = trio.open_memory_channel[tuple[float, bytes]](math.inf)
+                nursery.start_soon(self._answer, speaker, said)
+                await self._listen(speaker, heard)
                 nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
@@ -80,7 +83,7 @@ class Server:
         desk = _Desk(answer, Behaviour(), self.tally, manners=self.manners)
         return DotConversation(desk) if self.transport == "dot" else DohConversation(desk, "/dns-query")
 
-    async def _listen(self, speaker: "_Speaker", nursery: trio.Nursery) -> None:
+    async def _listen(self, speaker: "_Speaker", heard: trio.MemorySendChannel[tuple[float, bytes]]) -> None:
         while data := await speaker.stream.receive_some(_READ):
             was_established = speaker.tls.established
             try:
@@ -92,14 +95,15 @@ class Server:
             self.tally.application_octets += len(plaintext)
             await speaker.flush()
             if plaintext or (speaker.tls.established and not was_established):
-                nursery.start_soon(self._answer, speaker, plaintext)
+                heard.send_nowait((trio.current_time() + self.manners.delay, plaintext))
             if speaker.tls.closed:
                 return
 
-    async def _answer(self, speaker: "_Speaker", plaintext: bytes) -> None:
-        # as late as the server is now, in the order of arrival: trio's deadlines of the same delay keep it
-        await trio.sleep(self.manners.delay)
-        await speaker.say(speaker.conversation.receive_data(plaintext))
+    async def _answer(self, speaker: "_Speaker", said: trio.MemoryReceiveChannel[tuple[float, bytes]]) -> None:
+        """Take what was said when its time has come, in its order: a stream in another one is garbage."""
+        async for due, plaintext in said:
+            await trio.sleep_until(due)
+            await speaker.say(speaker.conversation.receive_data(plaintext))
 
 
 @dataclass(eq=False)
