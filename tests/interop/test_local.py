@@ -27,7 +27,7 @@ def upstream(world):
 def test_files_are_in_force_as_they_change(upstream, run_service):
     """Without a signal; an answer from before is forgotten; what cannot be used is told and ends nothing."""
     service = run_service([upstream], LOCAL)
-    assert "absent: cannot be read" in service.log
+    wait_until(lambda: "absent: cannot be read" in service.log, 10, "the problem in the log")
     assert ask("dig", service.port, "example.lab", "A").records()[0][2] == "192.0.2.1"
     assert ask("dig", service.port, "nas.lan", "A").records() == [("nas.lan", "A", "10.0.0.5")]
     assert ask("dig", service.port, "use-application-dns.net", "A").status == "NXDOMAIN"
@@ -40,7 +40,7 @@ def test_files_are_in_force_as_they_change(upstream, run_service):
     wait_until(changed, 10, "what the hosts file says")
     assert ask("dig", service.port, "-x", "10.1.1.1").records()[0][2] == "example.lab."
     wait_until(lambda: ask("dig", service.port, "www.example.lab", "A").status == "NXDOMAIN", 10, "what the list says")
-    assert "hosts:2: 'nonsense' is no IP address" in service.log
+    wait_until(lambda: "hosts:2: 'nonsense' is no IP address" in service.log, 10, "the mistake in the log")
     assert "on the block list ads" in ask("dig", service.port, "www.example.lab", "A").extended_error
 
 
