@@ -15,6 +15,7 @@ it.
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import socket
 import struct
@@ -159,6 +160,7 @@ def _framed(wire: bytes) -> bytes:
 
 def main() -> int:
     """One kind of flood at one port, for some seconds."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # that the service hangs up on a flood is what is wanted
     kind, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     if kind in _KINDS_TCP:
         counts = asyncio.run(flood_tcp(port, seconds, kind))
