@@ -4,6 +4,7 @@ In each case the hostile upstream is the preferred one, another one is honest, a
 real here, but what is counted is octets that we took, memory, and our own processor time.
 """
 
+import gc
 import time
 import tracemalloc
 from contextlib import asynccontextmanager
@@ -146,6 +147,15 @@ async def staged(hostile: Hostile, demands: Demands, credential, order="strict")
                     await trio.sleep(0.001)
             yield scene
             nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_the_service():
+    """The collector does not look at what was there before, as in `run`: thousands of tests leave it 0.2 s of work."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 async def starved(longest: list[float]) -> None:
